@@ -1,0 +1,20 @@
+# Everything here works in the environment that the README's second command makes; BIN names another one.
+BIN ?= .venv/bin
+
+.PHONY: check format test fast
+
+check: ## lint, format, strict types, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test:
+	$(BIN)/pytest
+
+fast: ## the tests that need neither MNIST nor many processes
+	$(BIN)/pytest -m "not slow"

@@ -1,0 +1,32 @@
+"""Mini-batches for all lanes at once, gathered from a data set in memory into buffers that are reused."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Batches:
+    """Gathers sequences of a data set into training batches, converting and scaling them on the way."""
+
+    def __init__(
+        self, x: Tensor, y: Tensor, *, scale: float = 1.0, device: str | torch.device = "cpu"
+    ) -> None:
+        """Hold ``x`` [N, T, I] (uint8, or float32) and ``y`` [N] int64; ``scale`` multiplies the values of a batch."""
+        self.x, self.y, self.scale = x.to(device).contiguous(), y.to(device), scale
+        self._buffers: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sequences of ``index`` [K, B] as x [T, K, B, I] float32 and y [K, B] int64.
+
+        The returned x is a view of a buffer that the next call of the same shape overwrites.
+        """
+        K, B = index.shape
+        _, T, I = self.x.shape  # noqa: E741
+        if (K, B) not in self._buffers:
+            raw = self.x.new_empty(K * B, T, I)
+            self._buffers[K, B] = raw, torch.empty(K, T, B, I, device=self.x.device)
+        raw, batch = self._buffers[K, B]
+        torch.index_select(self.x, 0, index.flatten(), out=raw)
+        torch.mul(raw.view(K, B, T, I).transpose(1, 2), self.scale, out=batch)
+        return batch.transpose(0, 1), self.y[index]

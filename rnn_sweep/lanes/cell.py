@@ -1,0 +1,105 @@
+"""What the recurrent cells have in common: one matrix per layer and lane, and loops over time on prepared views.
+
+A layer reads one tape ``z`` [K, T+1, B, Z] whose rows are ``[h_{t-1} | x_t | 1 | 1 | 0…]``, so that a step is a single
+batched product with the matrix ``w`` [K, R, Z] = ``[W_hh | W_ih | b_ih | b_hh | 0…]`` and writes h_t into the next row.
+The gradient of that matrix is then one product over all steps: ``deltaᵀ z``. Lanes are the outermost dimension: a
+range of lanes is a contiguous block that a thread may work on alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a parameter and its place in the layer's matrix ``w`` (row and column ranges)."""
+
+    parameter: str
+    """``weight_ih``, ``weight_hh``, ``bias_ih`` or ``bias_hh``."""
+    source: slice
+    rows: slice
+    columns: slice
+
+
+def blocks(parts: list[tuple[str, slice, slice]], hidden: int, inputs: int) -> list[Block]:
+    """Give the (kind, source rows, matrix rows) triples of weights and biases their columns; kind is ih or hh."""
+    columns = {
+        "weight_hh": slice(0, hidden),
+        "weight_ih": slice(hidden, hidden + inputs),
+        "bias_ih": slice(hidden + inputs, hidden + inputs + 1),
+        "bias_hh": slice(hidden + inputs + 1, hidden + inputs + 2),
+    }
+    return [
+        Block(f"{what}_{kind}", source, rows, columns[f"{what}_{kind}"])
+        for kind, source, rows in parts
+        for what in ("weight", "bias")
+    ]
+
+
+@dataclass
+class Tape:
+    """What one layer keeps for one batch shape: buffers, and their per-step views (slicing costs as much as a kernel)."""
+
+    z: Tensor
+    """[K, T+1, B, Z], rows ``[h | x | 1 | 1 | 0…]``."""
+    steps: list[Tensor]
+    """z[:, t], for t in 0…T."""
+    hidden: list[Tensor]
+    """z[:, t, :, :H], for t in 0…T: the state before step t."""
+    delta: Tensor
+    """[K, T, B, R], the gradient with respect to each step's product."""
+    deltas: list[Tensor]
+    scratch: dict[str, Tensor]
+    """Step-sized buffers."""
+    saved: dict[str, list[Tensor]]
+    """What the forward pass keeps for the backward pass, by step."""
+
+
+class Cell(ABC):
+    """The arithmetic of one kind of recurrent layer. Without state: every buffer is in the :class:`Tape`."""
+
+    rows: ClassVar[int]
+    """Row blocks of H in the matrix ``w``."""
+    hidden_rows: ClassVar[slice]
+    """Row blocks that multiply the hidden state."""
+    input_rows: ClassVar[slice]
+    """Row blocks that multiply the input."""
+
+    @abstractmethod
+    def blocks(self, hidden: int, inputs: int) -> list[Block]:
+        """Say where the parameters lie in ``w``."""
+
+    @abstractmethod
+    def buffers(self, lanes: int, steps: int, batch: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of what training keeps per step ([K, T, B, ·])."""
+
+    @abstractmethod
+    def scratch(self, lanes: int, batch: int, hidden: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of step-sized buffers ([K, B, ·])."""
+
+    @abstractmethod
+    def forward(self, tape: Tape, w: Tensor) -> None:
+        """Run all steps, from zero state, writing h_t to ``tape.hidden[t + 1]`` and what backward needs."""
+
+    @abstractmethod
+    def step(self, z: Tensor, w: Tensor, scratch: dict[str, Tensor], out: Tensor) -> None:
+        """One step without a trace: ``z`` [K, B, Z] to ``out`` [K, B, H], which may be a part of ``z``."""
+
+    @abstractmethod
+    def backward(self, tape: Tape, w_hidden: Tensor, upstream: list[Tensor] | None) -> None:
+        """Run the steps backwards and fill ``tape.delta``.
+
+        ``tape.scratch["dh"]`` [K, B, H] enters with the gradient of the last state from the head (zero below the top);
+        ``upstream`` has the gradient of each step's output from the layer above; ``w_hidden`` is [K, R_h, H].
+        """
+
+
+def product(z: Tensor, w: Tensor, out: Tensor) -> Tensor:
+    """Multiply ``z`` [K, B, Z] by ``w`` transposed, [K, R, Z], into the contiguous ``out`` [K, B, R]."""
+    return torch.bmm(z, w.mT, out=out)

@@ -1,0 +1,53 @@
+"""Where each parameter of a lane lives in the flat [K, P] storage, and which names and shapes it has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from rnn_sweep.models.recurrent import GATES, ModelSpec
+
+ALIGNMENT = 16
+"""Floats: parameters and matrix rows start on a 64-byte boundary, the width of a cache line and of an AVX-512 register."""
+
+
+def aligned(count: int) -> int:
+    """Return the smallest multiple of :data:`ALIGNMENT` that holds ``count`` numbers."""
+    return -(-count // ALIGNMENT) * ALIGNMENT
+
+
+def shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """Shapes of one lane's parameters, by ``state_dict`` name and in ``state_dict`` order."""
+    rows, result = GATES[spec.cell] * spec.hidden_dim, {}
+    for layer in range(spec.layers):
+        inputs = spec.input_dim if layer == 0 else spec.hidden_dim
+        result[f"rnn.weight_ih_l{layer}"] = (rows, inputs)
+        result[f"rnn.weight_hh_l{layer}"] = (rows, spec.hidden_dim)
+        result[f"rnn.bias_ih_l{layer}"] = (rows,)
+        result[f"rnn.bias_hh_l{layer}"] = (rows,)
+    result["head.weight"] = (spec.classes, spec.hidden_dim)
+    result["head.bias"] = (spec.classes,)
+    return result
+
+
+class Layout:
+    """Offsets of the parameters in a lane's flat vector of ``size`` numbers. The gaps between them stay zero."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.shapes = shapes(spec)
+        self.offsets: dict[str, int] = {}
+        self.size = 0
+        for name, shape in self.shapes.items():
+            self.offsets[name] = self.size
+            self.size += aligned(math.prod(shape))
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Cut ``flat`` [..., P] into views [..., *shape], by name."""
+        return dict(self._cut(flat))
+
+    def _cut(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
+        for name, shape in self.shapes.items():
+            part = flat.narrow(-1, self.offsets[name], math.prod(shape))
+            yield name, part.view(*flat.shape[:-1], *shape)

@@ -1,0 +1,67 @@
+"""Which product kernels torch uses for fp32 on a CPU, and which number types a precision name stands for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+
+Precision = Literal["fp32", "bf16", "fp64"]
+MASTER: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+"""Type of the parameters, their gradients and the head."""
+COMPUTE: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+"""Type of the recurrent layers' products and activations."""
+
+FLOATS_EXACT = 1e-5
+"""Largest relative error of an fp32 product of 256 terms: ten times fp32's rounding, a hundredth of bf16's."""
+
+
+def _matmul_settings() -> object | None:
+    """Torch's switch for fp32 products through oneDNN, or None (before torch 2.9, or without oneDNN)."""
+    settings = getattr(torch.backends.mkldnn, "matmul", None)
+    available = torch.backends.mkldnn.is_available()
+    return settings if available and hasattr(settings, "fp32_precision") else None
+
+
+@contextmanager
+def _onednn() -> Iterator[None]:
+    settings = _matmul_settings()
+    before = getattr(settings, "fp32_precision", None)
+    # setattr: the attribute is a property of a module-like object that type stubs do not know
+    setattr(settings, "fp32_precision", "bf16")  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(settings, "fp32_precision", before)  # noqa: B010
+
+
+@functools.cache
+def onednn_is_fp32() -> bool:
+    """Say whether oneDNN multiplies fp32 matrices in true fp32 when it is let in.
+
+    Torch sends fp32 products to oneDNN instead of MKL only when reduced precision is *permitted*. oneDNN makes use of the
+    permission only on CPUs with matrix tiles (AMX); elsewhere it computes in fp32, on AVX-512 CPUs that are not Intel's
+    at twice the rate of MKL. So the answer is measured, not assumed: a product is compared with float64.
+    """
+    if _matmul_settings() is None:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    a = torch.rand(4, 64, 256, generator=generator)
+    b = torch.rand(4, 256, 256, generator=generator)
+    with _onednn():
+        measured = torch.bmm(a, b).double()
+    exact = torch.bmm(a.double(), b.double())
+    return bool(((measured - exact).abs() / exact).max() < FLOATS_EXACT)
+
+
+@contextmanager
+def fast_products(wanted: bool) -> Iterator[None]:
+    """Let fp32 products use oneDNN inside the block, if ``wanted`` and if it is true fp32 here."""
+    if wanted and onednn_is_fp32():
+        with _onednn():
+            yield
+    else:
+        yield

@@ -1,0 +1,1 @@
+"""Launchers: what runs the jobs of a sweep."""

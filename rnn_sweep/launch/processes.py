@@ -1,0 +1,185 @@
+"""``hydra/launcher=processes``: one isolated, reused worker process per slot.
+
+Each slot is a loky executor of exactly one worker. A worker that is killed therefore takes only its own job
+along, and its slot gets a new worker with the next job; in an executor of several, every job in flight would
+fail with it.
+
+What a worker is like:
+
+- It starts with its first job and lives as long as the pool, so imports are paid once per slot.
+- It has ``cores // slots`` threads (at least 1) for OpenMP, BLAS and so on, set before anything is imported.
+  A variable that the user has set stays as it is.
+- A job starts in the working directory of the sweep, whatever the job before it did. Standard output and
+  standard error are the sweep's, so the lines of several workers mix, as with Hydra's joblib launcher; every
+  job's log file is its own.
+- It does not react to Ctrl-C, which a terminal sends to the whole process group: the sweep decides whether
+  jobs finish (``close()``) or are stopped (``close(kill=True)``: SIGTERM, and SIGKILL five seconds later).
+- It ends when the sweep's process is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from queue import LifoQueue
+
+import cloudpickle
+import loky  # type: ignore[import-untyped]
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, configure_log, filter_overrides
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from rnn_sweep.errors import UserError
+from rnn_sweep.launch import worker
+
+log = logging.getLogger(__name__)
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+
+def cores() -> int:
+    """CPU cores this process may use; affinity masks and container limits count."""
+    return int(loky.cpu_count())
+
+
+class ProcessPool:
+    """``slots`` worker processes that run jobs of one Hydra app.
+
+    Raises:
+        UserError: ``slots`` is below 1, or the task function cannot be sent to another process.
+    """
+
+    def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, slots: int) -> None:
+        if slots < 1:
+            raise UserError(f"hydra.launcher.n_jobs: must be at least 1 worker process, received {slots}")
+        self.slots = slots
+        setup = _packed_setup(context, task, config)
+        threads = str(max(1, cores() // slots))
+        environment = {name: threads for name in _THREAD_VARIABLES if name not in os.environ}
+        self._workers = [_Worker(setup, environment) for _ in range(slots)]
+        # Last in, first out: a sweep with fewer jobs than slots starts no more workers than it needs.
+        self._idle: LifoQueue[_Worker] = LifoQueue()
+        for each in self._workers:
+            self._idle.put(each)
+        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="worker-process")
+        self._unfinished: set[Future[JobReturn]] = set()
+
+    def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:
+        """Run a job as soon as a worker is free; ``index`` becomes ``hydra.job.num``.
+
+        The future yields the ``JobReturn`` (FAILED when the task raised, called ``sys.exit`` or returned
+        what cannot be pickled), or raises ``concurrent.futures.BrokenExecutor`` when the worker died, or
+        what kept the task from starting, such as a config that does not compose.
+        """
+        future = self._threads.submit(self._run, list(overrides), index)
+        self._unfinished.add(future)
+        future.add_done_callback(self._unfinished.discard)
+        return future
+
+    def close(self, kill: bool = False) -> None:
+        """Let the jobs finish and end the workers; with ``kill`` drop waiting jobs and stop running ones."""
+        if kill:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            for each in self._workers:
+                each.terminate()
+            wait(set(self._unfinished), timeout=worker.GRACE_SECONDS)
+        self._threads.shutdown(wait=not kill)
+        with ThreadPoolExecutor(self.slots) as stopping:
+            for each in self._workers:
+                stopping.submit(each.stop, kill)
+
+    def _run(self, overrides: list[str], index: int) -> JobReturn:
+        own = self._idle.get()
+        try:
+            return own.run(overrides, index)
+        finally:
+            self._idle.put(own)
+
+
+class _Worker:
+    """One slot's process, started when first needed and again after it died."""
+
+    def __init__(self, setup: bytes, environment: dict[str, str]) -> None:
+        self._setup = setup
+        self._environment = environment
+        self._executor: loky.ProcessPoolExecutor | None = None
+
+    def run(self, overrides: list[str], index: int) -> JobReturn:
+        try:
+            answer = self._submit(overrides, index).result()
+        except BrokenExecutor:
+            self.stop(kill=True)
+            raise
+        return worker.unpack(answer)
+
+    def _submit(self, overrides: list[str], index: int) -> Future[bytes]:
+        if self._executor is not None:
+            try:
+                return self._executor.submit(worker.work, overrides, index)  # type: ignore[no-any-return]
+            except BrokenExecutor:  # it died between two jobs, so nobody's job is lost
+                self.stop(kill=True)
+        self._executor = loky.ProcessPoolExecutor(
+            max_workers=1,
+            initializer=worker.start,
+            initargs=(self._setup, os.getpid()),
+            env=self._environment,
+        )
+        return self._executor.submit(worker.work, overrides, index)  # type: ignore[no-any-return]
+
+    def terminate(self) -> None:
+        """Ask the process to end; a task may handle SIGTERM."""
+        executor = self._executor
+        if executor is None:
+            return
+        for process in list(executor._processes.values()):
+            process.terminate()
+
+    def stop(self, kill: bool) -> None:
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True, kill_workers=kill)
+
+
+def announce(config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int, slots: int) -> None:
+    """Create the sweep's folder and say which jobs are about to run, as Hydra's own launchers do."""
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+    Path(str(config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+    log.info("Launching %d jobs, %d at a time, in worker processes", len(job_overrides), slots)
+    for index, overrides in enumerate(job_overrides, start=first):
+        log.info("\t#%d : %s", index, " ".join(filter_overrides(overrides)))
+
+
+def gather(futures: Sequence[Future[JobReturn]], job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
+    """Results in the order of the jobs; the job of a worker that died is a FAILED one, like one that
+    raised."""
+    results = []
+    for future, overrides in zip(futures, job_overrides, strict=True):
+        try:
+            results.append(future.result())
+        except BrokenExecutor as error:
+            results.append(worker.failed(overrides, error))
+    return results
+
+
+def _packed_setup(context: HydraContext, task: TaskFunction, config: DictConfig) -> bytes:
+    """Everything a worker needs once, by value: the task function is usually defined in ``__main__``."""
+    try:
+        return bytes(cloudpickle.dumps((context, task, config, Singleton.get_state())))
+    except (TypeError, AttributeError, ValueError, pickle.PicklingError) as error:
+        raise UserError(
+            "hydra/launcher=processes sends the task function to worker processes, so it and the "
+            f"globals it uses must be picklable: {error}"
+        ) from error

@@ -1,0 +1,158 @@
+"""What happens inside a worker process, and the form in which a job's result comes back from it.
+
+A result travels as bytes made here, so that a return value or an exception that cannot be pickled, or cannot
+be unpickled at the other end, fails its own job and not the channel to the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from functools import cache
+from types import FrameType
+from typing import Any
+
+import cloudpickle
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+
+GRACE_SECONDS = 5.0
+"""How long a job that was told to stop (SIGTERM) may take to write down what it has."""
+_PARENT_POLL_SECONDS = 0.5
+
+_packed_setup = b""
+_home = ""
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - not raised: the cause of an exception that was
+    """The traceback of a worker process as text, chained to the exception it belongs to."""
+
+    def __str__(self) -> str:
+        return f"in the worker process:\n{self.args[0]}"
+
+
+def start(packed_setup: bytes, parent: int) -> None:
+    """Prepare this worker; nothing here can fail because of the app (see :func:`_setup`)."""
+    global _packed_setup, _home
+    _packed_setup, _home = packed_setup, os.getcwd()
+    # A handler, not SIG_IGN: programs started by a job would inherit the latter.
+    signal.signal(signal.SIGINT, _ignore)
+    threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
+
+
+def work(overrides: list[str], index: int) -> bytes:
+    """Run one job as Hydra's launchers do; the answer is for :func:`unpack`."""
+    os.chdir(_home)
+    try:
+        answer = _pack(_run(overrides, index))
+    except (SystemExit, KeyboardInterrupt) as stop:
+        # run_job catches neither, and one job must not end the sweep.
+        answer = _pack(failed(overrides, RuntimeError(f"the job ended with {stop!r}")))
+    except Exception as error:
+        answer = _pack(error)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # closed by the task, or nobody reads any more
+                stream.flush()
+    return answer
+
+
+def unpack(answer: bytes) -> JobReturn:
+    """The job's result from :func:`work`'s answer; raises what kept its task from starting."""
+    result, trace = pickle.loads(answer)  # noqa: S301 - from our own worker process, through a pipe
+    error = result if isinstance(result, Exception) else result._return_value
+    if trace is not None:
+        error.__cause__ = RemoteTraceback(trace)
+    if isinstance(result, Exception):
+        raise result
+    assert isinstance(result, JobReturn)  # noqa: S101
+    return result
+
+
+def failed(overrides: Sequence[str], error: BaseException) -> JobReturn:
+    """What ``run_job`` would have returned, had it been able to."""
+    return JobReturn(overrides=list(overrides), status=JobStatus.FAILED, _return_value=error)
+
+
+def _run(overrides: list[str], index: int) -> JobReturn:
+    context, task, config = _setup()
+    sweep_config = context.config_loader.load_sweep_config(config, overrides)
+    with open_dict(sweep_config):
+        sweep_config.hydra.job.id = f"{sweep_config.hydra.job.name}_{index}"
+        sweep_config.hydra.job.num = index
+    return run_job(
+        hydra_context=context,
+        config=sweep_config,
+        task_function=task,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+
+
+@cache
+def _setup() -> tuple[HydraContext, TaskFunction, DictConfig]:
+    """The app, unpacked by the first job, so that an import that fails is that job's error."""
+    context, task, config, singletons = pickle.loads(_packed_setup)  # noqa: S301 - from our parent
+    setup_globals()
+    Singleton.set_state(singletons)
+    return context, task, config
+
+
+def _pack(result: JobReturn | Exception) -> bytes:
+    if isinstance(result, JobReturn):
+        value = result._return_value
+        trace = _trace(value) if result.status == JobStatus.FAILED else None
+        problem = _why_it_cannot_travel(value)
+        if problem is not None:
+            result.status, result._return_value = JobStatus.FAILED, _stand_in(value, problem, trace)
+    else:
+        trace = _trace(result)
+        problem = _why_it_cannot_travel(result)
+        result = result if problem is None else _stand_in(result, problem, trace)
+    return bytes(cloudpickle.dumps((result, trace)))
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+
+
+def _why_it_cannot_travel(value: Any) -> Exception | None:
+    try:
+        pickle.loads(cloudpickle.dumps(value))  # noqa: S301 - our own value
+    except Exception as error:
+        return error
+    return None
+
+
+def _stand_in(value: Any, problem: Exception, trace: str | None) -> Exception:
+    """What is reported in place of ``value``; ``trace`` is there when ``value`` is an exception."""
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if trace is not None:
+        return RuntimeError(f"{kind}: {value}")
+    return TypeError(f"the job's return value, a {kind}, cannot be sent to the sweep's process: {problem}")
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Leave Ctrl-C to the sweep's process."""
+
+
+def _end_with(parent: int) -> None:
+    """End this process when ``parent`` is gone, even while a job runs: nobody would take its result.
+
+    Linux could send a signal instead (``PR_SET_PDEATHSIG``), but when the *thread* ends that started the
+    worker.
+    """
+    while os.getppid() == parent:
+        time.sleep(_PARENT_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)

@@ -1,0 +1,149 @@
+"""The keys of ``hydra.sweeper``, read once and checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from rnn_sweep.errors import UserError, near
+
+CAUSES: Mapping[str, int] = {"exception": 0, "no_value": 0, "worker_died": 2, "orphaned": 2, "interrupted": 2}
+"""Why a trial can fail, and how often it is tried again with the same parameters by default."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked of the sweep; the first ten are those of the official Optuna sweeper."""
+
+    sampler: Any = None
+    """A ``_target_`` node of ``optuna.samplers``, or a sampler that Hydra has already made of it."""
+    directions: tuple[str, ...] = ("minimize",)
+    """Key ``direction``: one of minimize and maximize for each objective."""
+    storage: str | None = None
+    """Storage URL (see :func:`rnn_sweep.trial.open_storage`); None: a journal file ``studies/<study_name>.journal``."""
+    study_name: str | None = None
+    n_trials: int = 20
+    """In total, with those of earlier and of other sweepers on the same study."""
+    n_jobs: int = 1
+    """Slots."""
+    max_failure_rate: float = 0.5
+    """Stop when more than this part of the latest ten (or ``n_jobs``, if that is more) trials failed."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    custom_search_space: str | None = None
+    """Path of a function ``(cfg, trial)`` that suggests further parameters."""
+    pruner: Any = None
+    """A ``_target_`` node of ``optuna.pruners``."""
+    enqueue: Sequence[Mapping[str, Any]] = ()
+    """Points to try first: ``{key: value}``; keys that are left out are sampled."""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    """See :mod:`rnn_sweep.sweep.conditions`."""
+    constraints: Sequence[str] = ()
+    """Such as ``parameters <= 100000``: a metric of the outcome, or a note that the job left, against a number."""
+    timeout: float | None = None
+    """Wall time in seconds, or text such as 90s, 15m, 1h30m."""
+    retries: Mapping[str, int] = field(default_factory=lambda: dict(CAUSES))
+    """How often a trial is tried again with the same parameters, by cause."""
+    defaults_first: bool = True
+    """Trial 0 is the application's own defaults, as far as they lie inside the space."""
+    deterministic: bool = False
+    """Tell results in the order of trial numbers, so that with several slots the same sweep happens twice."""
+    dry_run: bool = False
+    """Print the space and the first configurations, and stop."""
+
+
+def parse_settings(node: Mapping[str, Any]) -> Settings:
+    """Check plain values (a resolved ``hydra.sweeper`` node) and put the defaults in where a value is None.
+
+    Raises:
+        UserError: an unknown key, or a value of the wrong type or out of its range.
+    """
+    keys = {f.name for f in fields(Settings)} - {"directions"} | {"direction"}
+    given = {k: v for k, v in node.items() if not k.startswith("_") and v is not None}
+    if unknown := sorted(set(given) - keys):
+        raise UserError(f"hydra.sweeper.{unknown[0]} is not a setting: {near(unknown[0], keys)}")
+    if "direction" in given:
+        given["directions"] = _directions(given.pop("direction"))
+    for key in ("n_trials", "n_jobs"):
+        if key in given:
+            given[key] = _whole(key, given[key], 1)
+    if "max_failure_rate" in given:
+        given["max_failure_rate"] = _number("max_failure_rate", given["max_failure_rate"], 0.0, 1.0)
+    if "timeout" in given:
+        given["timeout"] = _seconds(given["timeout"])
+    if "retries" in given:
+        given["retries"] = _retries(given["retries"])
+    for key in ("defaults_first", "deterministic", "dry_run"):
+        if not isinstance(given.get(key, True), bool):
+            raise UserError(f"hydra.sweeper.{key} must be true or false, got {given[key]!r}")
+    for key in ("params", "conditions"):
+        if not isinstance(given.get(key, {}), Mapping):
+            raise UserError(f"hydra.sweeper.{key} must map keys to values, got {given[key]!r}")
+        given[key] = {str(k): v for k, v in given.get(key, {}).items()}
+    _check_name(given)
+    _check_lists(given)
+    return Settings(**given)
+
+
+def _directions(value: Any) -> tuple[str, ...]:
+    values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+    names = [str(getattr(v, "name", v)).lower() for v in values]
+    for name in names:
+        if name not in ("minimize", "maximize"):
+            raise UserError(
+                f"hydra.sweeper.direction must be minimize or maximize, or a list of them, got {name!r}; "
+                + near(name, ["minimize", "maximize"])
+            )
+    if not names:
+        raise UserError("hydra.sweeper.direction needs at least one objective, got an empty list")
+    return tuple(names)
+
+
+def _whole(key: str, value: Any, low: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise UserError(f"hydra.sweeper.{key} must be an integer of at least {low}, got {value!r}")
+    return value
+
+
+def _number(key: str, value: Any, low: float, high: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise UserError(f"hydra.sweeper.{key} must be a number from {low} to {high}, got {value!r}")
+    return float(value)
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        return float(value)
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", str(value)) if value else None
+    seconds = sum(int(n) * unit for n, unit in zip(found.groups("0"), (3600, 60, 1), strict=True)) if found else 0
+    if seconds <= 0:
+        raise UserError(f"hydra.sweeper.timeout must be seconds above 0 or text such as 90s, 15m, 1h30m, got {value!r}")
+    return float(seconds)
+
+
+def _retries(value: Any) -> Mapping[str, int]:
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(CAUSES, _whole("retries", value, 0))
+    if unknown := sorted(set(value) - set(CAUSES)):
+        raise UserError(f"hydra.sweeper.retries.{unknown[0]} is not a cause: {near(str(unknown[0]), CAUSES)}")
+    return {**CAUSES, **{k: _whole(f"retries.{k}", v, 0) for k, v in value.items()}}
+
+
+def _check_name(given: Mapping[str, Any]) -> None:
+    name = given.get("study_name")
+    if name is not None and not (isinstance(name, str) and re.fullmatch(r"[^\s/\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", name)):
+        rule = "a text of 1 to 200 characters without slashes or control characters, not starting with a space"
+        raise UserError(f"hydra.sweeper.study_name must be {rule}, got {name!r}")
+    storage = given.get("storage")
+    if storage is not None and not (isinstance(storage, str) and "://" in storage):
+        kinds = "journal:///file, sqlite:///file, postgresql://…, mysql://…, redis://…, grpc://host:port"
+        raise UserError(f"hydra.sweeper.storage must be null or a URL ({kinds}), got {storage!r}")
+
+
+def _check_lists(given: Mapping[str, Any]) -> None:
+    for key, kind, example in (("enqueue", Mapping, "[{x: 1}]"), ("constraints", str, '["seconds <= 60"]')):
+        value = given.get(key, [])
+        if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(v, kind) for v in value):
+            raise UserError(f"hydra.sweeper.{key} must be a list such as {example}, got {value!r}")

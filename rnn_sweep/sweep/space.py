@@ -1,0 +1,272 @@
+"""From Hydra's override grammar to a search space. Pure: nothing here touches a study, a file or the terminal.
+
+====================================  ==================================================================
+override                              meaning
+====================================  ==================================================================
+``x=1,2`` ``x=choice(a,b)``           categorical; lists, dicts, booleans and strings may be choices
+``x=range(1,5)`` ``range(0,1,0.25)``  Hydra's meaning: 1, 2, 3, 4 and 0, 0.25, 0.5, 0.75: the stop is *not* in it
+``x=interval(0,1)``                   a float in [0, 1]
+``x=int(interval(1,4))``              an integer from 1 to 4, both included
+``x=tag(log, interval(1e-4,1))``      the same on a logarithmic scale; also ``tag(log, int(interval(1,64)))``
+``optimizer=glob(*)``                 the options of a config group
+``x=5`` ``~x`` ``+x=1``               fixed for all trials
+====================================  ==================================================================
+
+(The official sweeper took the stop of a ``range`` as included up to 1.3 and takes Hydra's meaning from 1.4 on.)
+``shuffle(…)`` and ``sort(…)`` have no influence: order means nothing to a sampler.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    IntervalSweep,
+    Override,
+    Quote,
+    QuotedString,
+    RangeSweep,
+    Sweep,
+)
+from hydra.errors import HydraException
+
+from rnn_sweep.errors import UserError, near
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from optuna.distributions import BaseDistribution
+
+Label: TypeAlias = "None | bool | int | float | str"
+
+_BARE = re.compile(r"[A-Za-z_][\w./-]*")
+_LOOKS_OTHERWISE = {"null", "true", "false", "nan", "inf"}
+
+
+@dataclass(frozen=True)
+class Param:
+    """One searched parameter."""
+
+    key: str
+    """As in an override, with its ``+`` or ``++`` and ``@package``; also its name in the study."""
+    distribution: BaseDistribution
+    texts: Mapping[Label, str] = field(default_factory=dict)
+    """For a choice: what stands behind the ``=`` for each label that the study knows."""
+
+    def override(self, value: Label) -> str:
+        """The override that gives this parameter ``value``, a value of its distribution."""
+        return f"{self.key}={self.texts[value] if self.texts else value!r}"
+
+    def corners(self, most: int = 24) -> list[Label]:
+        """The ends of the interval, or the choices (at most ``most`` of them, evenly picked)."""
+        from optuna.distributions import CategoricalDistribution
+
+        dist = self.distribution
+        if isinstance(dist, CategoricalDistribution):
+            step = max(1, math.ceil(len(dist.choices) / most))
+            return list(dict.fromkeys([*dist.choices[::step], dist.choices[-1]]))
+        ends: list[Label] = [dist.low, dist.high]  # type: ignore[attr-defined]
+        return list(dict.fromkeys(ends))
+
+    def tidy(self, value: Label) -> Label:
+        """``value`` without the float noise of ``low + k * step``: 0.3 and not 0.30000000000000004."""
+        step = getattr(self.distribution, "step", None)
+        if not isinstance(value, float) or step is None:
+            return value
+        low = Decimal(str(self.distribution.low))  # type: ignore[attr-defined]
+        exact = Decimal(str(step))
+        return float(low + round((Decimal(str(value)) - low) / exact) * exact)
+
+
+@dataclass(frozen=True)
+class Space:
+    """What varies and what is fixed, in the order in which it was written."""
+
+    params: Mapping[str, Param]
+    fixed: Sequence[str]
+    """Overrides that hold for every trial."""
+
+
+def bare(key: str) -> str:
+    """A key without its ``+``, ``++`` or ``~``: what it is called in the configuration."""
+    return key.lstrip("+~")
+
+
+def parse_space(params: Mapping[str, object], arguments: Sequence[str], loader: ConfigLoader | None) -> Space:
+    """Read the space of ``hydra.sweeper.params`` and of the command line, which wins where both name a key.
+
+    Args:
+        params: values by key, each a string in the override grammar, any fixed value, or a mapping with the keys of
+            an Optuna distribution: ``{type: int|float|categorical, low, high, step, log, choices}``.
+        arguments: overrides of the command line.
+        loader: needed for ``glob``.
+
+    Raises:
+        UserError: a mistake in one of them.
+    """
+    parsed: dict[str, Param | str] = {}
+    for line_key, value in params.items():
+        if isinstance(value, Mapping) and "type" in value:
+            _put(parsed, Param(line_key, _explicit(line_key, value), _explicit_texts(value)), line_key)
+        else:
+            line = line_key if value is None and line_key.startswith("~") else f"{line_key}={_written(value)}"
+            _put(parsed, read(line, loader), line_key)
+    seen: set[str] = set()
+    for line in arguments:
+        override = parse_override(line, loader)
+        key = bare(override.get_key_element())
+        if key in seen:
+            raise UserError(f"{key} is given twice on the command line; keep one of them: {line!r}")
+        seen.add(key)
+        _put(parsed, _read(override), key)
+    return Space(
+        {p.key: p for p in parsed.values() if isinstance(p, Param)},
+        [f for f in parsed.values() if isinstance(f, str)],
+    )
+
+
+def _put(parsed: dict[str, Param | str], entry: Param | str, key: str) -> None:
+    parsed.pop(bare(key), None)
+    parsed[bare(key)] = entry
+
+
+def read(line: str, loader: ConfigLoader | None = None) -> Param | str:
+    """Read one override: a :class:`Param` where it sweeps, else the override as it stands.
+
+    Raises:
+        UserError: it breaks the grammar, or its range is not one.
+    """
+    return _read(parse_override(line, loader))
+
+
+def parse_override(line: str, loader: ConfigLoader | None = None) -> Override:
+    """Parse one override with Hydra's grammar; :class:`UserError` where it does not fit."""
+    try:
+        return OverridesParser.create(config_loader=loader).parse_override(line)
+    except HydraException as error:
+        message = " ".join(str(error).split("See https://")[0].split())
+        raise UserError(f"{line!r} is not a valid override: {message}") from None
+
+
+def _read(override: Override) -> Param | str:
+    if not override.is_sweep_override():
+        return override.input_line or ""
+    key = override.get_key_element()
+    value: Any = override.value()
+    tags = set(value.tags) if isinstance(value, Sweep) else set()
+    if unknown := tags - {"log"}:
+        raise UserError(f"{key}: unknown tag {sorted(unknown)[0]!r}; {near(sorted(unknown)[0], ['log'])}")
+    if isinstance(value, IntervalSweep):
+        return Param(key, _interval(key, value.start, value.end, None, "log" in tags))
+    if isinstance(value, RangeSweep):
+        return Param(key, _range(key, value, "log" in tags))
+    if tags:
+        raise UserError(f"{key}: choices have no scale; tag(log, …) fits interval and range, got {override.input_line!r}")
+    items = list(value.list) if isinstance(value, ChoiceSweep) else list(override.sweep_iterator())
+    return choice(key, items, str(override.input_line))
+
+
+def choice(key: str, items: Sequence[Any], line: str) -> Param:
+    """A categorical parameter over parsed grammar elements.
+
+    Raises:
+        UserError: no choice, or the same one twice.
+    """
+    from optuna.distributions import CategoricalDistribution
+
+    if not items:
+        raise UserError(f"{key}: there is nothing to choose from in {line!r}")
+    texts = [_text(item) for item in items]
+    if len(set(texts)) < len(texts):
+        twice = next(t for t in texts if texts.count(t) > 1)
+        raise UserError(f"{key}: every choice may be there once, got {twice} twice in {line!r}")
+    labels = [_label(item, text) for item, text in zip(items, texts, strict=True)]
+    if len(set(labels)) < len(labels):  # 1 and true, or 1 and 1.0: equal to Python, not to the user
+        labels = list(texts)
+    return Param(key, CategoricalDistribution(labels), dict(zip(labels, texts, strict=True)))
+
+
+def _label(item: Any, text: str) -> Label:
+    if isinstance(item, QuotedString):
+        return str(item.text)
+    return item if item is None or isinstance(item, bool | int | float | str) else text
+
+
+def _range(key: str, sweep: RangeSweep, log: bool) -> BaseDistribution:
+    start, stop, step = (Decimal(str(v)) for v in (sweep.start, sweep.stop, sweep.step))
+    count = math.ceil((stop - start) / step) if step else 0
+    if count <= 0:
+        shown = f"range({sweep.start},{sweep.stop},{sweep.step})"
+        raise UserError(f"{key}: a range needs at least one value and excludes its stop, got {shown}")
+    low, high = sorted((start, start + (count - 1) * step))
+    whole = all(isinstance(v, int) for v in (sweep.start, sweep.stop, sweep.step))
+    convert: Any = int if whole else float
+    if log and not (whole and abs(step) == 1):
+        raise UserError(f"{key}: tag(log, range(…)) needs integers and step 1; got step {sweep.step}")
+    return _interval(key, convert(low), convert(high), None if log else convert(abs(step)), log)
+
+
+def _interval(key: str, low: Any, high: Any, step: Any, log: bool) -> BaseDistribution:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise UserError(f"{key}: both ends of an interval must be finite, got {low} and {high}")
+    if low > high:
+        raise UserError(f"{key}: the lower end must not exceed the upper one, got {low} and {high}")
+    if log and low <= 0:
+        raise UserError(f"{key}: a logarithmic scale needs a lower end above 0, got {low}")
+    try:
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log, step=step or 1)
+        return FloatDistribution(float(low), float(high), log=log, step=step)
+    except ValueError as error:
+        raise UserError(f"{key}: {error}") from None
+
+
+def _explicit(key: str, node: Mapping[str, Any]) -> BaseDistribution:
+    """A distribution spelt out; both of its ends are included, as in Optuna."""
+    known = {"type", "low", "high", "step", "log", "choices"}
+    if unknown := sorted(set(node) - known):
+        raise UserError(f"hydra.sweeper.params.{key}: unknown key {unknown[0]!r}; {near(unknown[0], known)}")
+    kind = node["type"]
+    if kind == "categorical":
+        return choice(key, list(node.get("choices") or []), str(dict(node))).distribution
+    if kind not in ("int", "float") or node.get("low") is None or node.get("high") is None:
+        rule = "type is int or float (with low and high) or categorical (with choices)"
+        raise UserError(f"hydra.sweeper.params.{key}: {rule}, got {dict(node)}")
+    convert: Any = int if kind == "int" else float
+    step = node.get("step")
+    low, high = convert(node["low"]), convert(node["high"])
+    return _interval(key, low, high, None if step is None else convert(step), bool(node.get("log")))
+
+
+def _explicit_texts(node: Mapping[str, Any]) -> Mapping[Label, str]:
+    if node["type"] != "categorical":
+        return {}
+    return choice("", list(node.get("choices") or []), str(dict(node))).texts
+
+
+def _written(value: Any) -> str:
+    """A value of ``params`` as the right side of an override: strings as they are written."""
+    return value if isinstance(value, str) else str(Override._get_value_element_as_str(value))
+
+
+def _text(item: Any) -> str:
+    """One choice as text that Hydra's grammar reads back as the same value."""
+    if isinstance(item, QuotedString):
+        return item.with_quotes()
+    if isinstance(item, str) and (not _BARE.fullmatch(item) or item.lower() in _LOOKS_OTHERWISE):
+        return QuotedString(text=item, quote=Quote.single).with_quotes()
+    return str(Override._get_value_element_as_str(item))
+
+
+def quoted(text: str) -> str:
+    """``text`` as a quoted string of the override grammar, in which nothing is special, not even ``${``."""
+    escaped = re.sub(r"(\\*)\$\{", lambda m: m.group(1) * 2 + r"\${", text)
+    return QuotedString(text=escaped, quote=Quote.single).with_quotes()

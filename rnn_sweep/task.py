@@ -1,0 +1,242 @@
+"""The training task that Hydra runs: check everything, then train one configuration and record it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from rnn_sweep.config import Config, parse, to_tree
+from rnn_sweep.errors import UserError
+
+if TYPE_CHECKING:
+    from rnn_sweep.data import Dataset
+    from rnn_sweep.outcome import Outcome
+    from rnn_sweep.tracking import Run
+
+log = logging.getLogger(__name__)
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, checked and ready: its configuration, where it writes, and what it goes on from."""
+
+    config: Config
+    folder: Path
+    overrides: Sequence[str]
+    resume: dict[str, Any] | None = None
+
+
+class Interrupt:
+    """A wish to stop: the first SIGINT or SIGTERM lets the epoch end, the second stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+        log.info("stopping after this epoch; once more stops at once")
+
+
+class Precheck(Callback):
+    """Refuses a plain run's mistakes before Hydra makes its output folder."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Prepare the run as :func:`run` will, and end the program with one message where that fails."""
+        with one_message():
+            prepare(config, Path(), config.hydra.overrides.task)
+
+
+def validate(cfg: DictConfig) -> None:
+    """Check a composed configuration as far as that can be done without its data.
+
+    Raises:
+        UserError: something in it is wrong.
+    """
+    from rnn_sweep.training import check
+
+    check(parse(cfg))
+
+
+def run(cfg: DictConfig) -> Outcome:
+    """Train what ``cfg`` describes; the function behind ``run.py``.
+
+    Returns:
+        The outcome, also when the run diverged, was pruned or interrupted.
+
+    Raises:
+        SystemExit: in a plain run, for a user's mistake (2) and after a signal (128 + its number).
+        UserError: in a sweep's trial, for a user's mistake.
+    """
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    if hydra.mode is not RunMode.RUN:
+        return execute(prepare(cfg, folder, hydra.overrides.task), Interrupt())
+    with one_message(), interruptible() as interrupt:
+        outcome = execute(prepare(cfg, folder, hydra.overrides.task), interrupt)
+    if interrupt.signal is not None:
+        sys.exit(128 + interrupt.signal)
+    return outcome
+
+
+def prepare(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job:
+    """Check a configuration and, where it resumes a run, put that run's own in its place.
+
+    Raises:
+        UserError: something is wrong, or there is nothing to resume.
+    """
+    from rnn_sweep.training import check
+    from rnn_sweep.training.checkpoint import load
+
+    config = parse(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]))
+    if config.trainer.resume is None:
+        check(config)
+        return Job(config, folder, list(overrides))
+    others = [o for o in overrides if not o.lstrip("+").startswith("trainer.resume=")]
+    if others:
+        raise UserError(f"trainer.resume goes on with the recorded configuration; leave out {' '.join(others)}")
+    folder = Path(config.trainer.resume)
+    state = load(folder)
+    result = folder / RESULT_FILE
+    if result.is_file() and json.loads(result.read_text())["state"] != "interrupted":
+        raise UserError(f"trainer.resume: the run in {str(folder)!r} has ended; its result is in {result}")
+    recorded = parse(state["config"])
+    check(recorded)
+    return Job(recorded, folder, state["overrides"], state)
+
+
+def execute(job: Job, interrupt: Interrupt) -> Outcome:
+    """Train a prepared job and record it.
+
+    Raises:
+        UserError: the data or the tracking store is not as the configuration needs it; nothing was recorded.
+    """
+    from rnn_sweep import data, tracking
+
+    dataset = data.load(job.config.data)
+    tracking.check(job.config.tracking)
+    record = tracking.start_run(
+        job.config.tracking,
+        params=to_tree(job.config),
+        overrides=job.overrides,
+        output_dir=job.folder,
+        run_id=job.resume["run_id"] if job.resume else None,
+    )
+    try:
+        outcome = _train(job, dataset, record, interrupt)
+        _finish(job, dataset, record, outcome)
+    except KeyboardInterrupt:
+        record.kill()
+        raise
+    except Exception as error:
+        record.fail(error, traceback.format_exc())
+        raise
+    return outcome
+
+
+def _train(job: Job, dataset: Dataset, record: Run, interrupt: Interrupt) -> Outcome:
+    from rnn_sweep.display import Progress
+    from rnn_sweep.training import Observer, train
+    from rnn_sweep.trial import Reporter
+
+    config = job.config
+    steps = -(-len(dataset.x_train) // config.data.batch_size)
+    history = job.resume["history"] if job.resume else []
+    reporter = Reporter(config.trial)
+
+    class Watcher(Observer):
+        def step(self) -> None:
+            progress.step()
+
+        def epoch(self, epoch: int, metrics: dict[str, float]) -> bool:
+            progress.epoch(epoch, metrics)
+            record.log_epoch(epoch, metrics)
+            value = metrics.get(config.objective[0])
+            return value is None or reporter.report(epoch, value)
+
+        def stop(self) -> bool:
+            return interrupt.signal is not None
+
+    with Progress(config.trainer.epochs, len(history), steps) as progress:
+        notes = {"overrides": list(job.overrides), "run_id": record.run_id}
+        outcome = train(config, dataset, job.folder, Watcher(), notes=notes, resume=job.resume)
+    return replace(outcome, run_id=record.run_id)
+
+
+def _finish(job: Job, dataset: Dataset, record: Run, outcome: Outcome) -> None:
+    """Write the result, hand the run's products to the record, and say where they are."""
+    from rnn_sweep.display import summary
+    from rnn_sweep.models import load_weights
+    from rnn_sweep.training import WEIGHTS_FILE
+
+    weights = job.folder / WEIGHTS_FILE
+    result = {
+        "state": outcome.state.value,
+        "cause": outcome.cause,
+        "metrics": dict(outcome.metrics),
+        "values": list(outcome.values),
+        "run_id": outcome.run_id,
+        "epochs": outcome.epochs,
+        "seconds": outcome.seconds,
+        "images_per_second": outcome.images_per_second,
+        "overrides": list(job.overrides),
+    }
+    path = job.folder / RESULT_FILE
+    path.with_suffix(".tmp").write_text(json.dumps(result, indent=2) + "\n")
+    path.with_suffix(".tmp").replace(path)
+    example = (dataset.x_test[:1].float() * dataset.scale).numpy()
+    record.finish(
+        outcome.state,
+        outcome.metrics,
+        outcome.history,
+        model=load_weights(weights) if weights.is_file() else None,
+        example=example,
+        files=[file for file in (weights, path) if file.is_file()],
+    )
+    log.info(summary(outcome, str(job.folder), record.ui_hint))
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """Turn a user's mistake into one line on stderr and exit status 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Let SIGINT and SIGTERM end the run in order, within the context; a second one raises KeyboardInterrupt."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt  # signals belong to whoever owns the main thread
+        return
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupt
+    except KeyboardInterrupt:
+        raise SystemExit(128 + (interrupt.signal or signal.SIGINT)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,12 @@
+"""MLflow, kept in one place: no other package of the project imports it.
+
+``check`` says before any training whether the store can be used; ``start_run`` opens a run and returns a
+:class:`Run`, whose methods record it. Runs use no global state of MLflow, so several may be open at once.
+MLflow itself (a second to import) is imported by the first call that needs it.
+"""
+
+from rnn_sweep.tracking.interface import NullRun, Run
+from rnn_sweep.tracking.start import start_run
+from rnn_sweep.tracking.store import check
+
+__all__ = ["NullRun", "Run", "check", "start_run"]

@@ -1,0 +1,86 @@
+"""What the rest of the project sees of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rnn_sweep.outcome import State
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+
+class Run(Protocol):
+    """One run being recorded.
+
+    A store that stops working in the middle does not stop the training: what could not be written is said in
+    the log, and the metrics are sent again with the next epoch's.
+    """
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's id of the run; None when tracking is off."""
+
+    @property
+    def ui_hint(self) -> str | None:
+        """The command that opens the UI, or the run's address on a server; None when tracking is off."""
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Record the metrics of one epoch. An epoch that a resumed run has already is not recorded twice."""
+
+    def finish(
+        self,
+        state: State,
+        metrics: Mapping[str, float],
+        history: Sequence[Mapping[str, float]],
+        model: nn.Module | None,
+        example: NDArray[np.float32] | None,
+        files: Sequence[Path],
+    ) -> None:
+        """Close the run with its results: FINISHED, or KILLED when ``state`` is interrupted; tag ``state``.
+
+        Args:
+            state: how training ended.
+            metrics: final metrics; those that were recorded each epoch keep their curves as they are.
+            history: metrics of each epoch, for the picture.
+            model: classifier of float32 [n, T, I] into logits [n, classes]; None records no model.
+            example: float32 [1, T, I], needed with ``model``.
+            files: recorded as they are, under their own names.
+        """
+
+    def fail(self, error: BaseException, traceback_text: str) -> None:
+        """Close the run as FAILED, with the traceback attached."""
+
+    def kill(self) -> None:
+        """Close the run as KILLED."""
+
+
+class NullRun:
+    """The run of ``tracking.enabled=false``: records nothing."""
+
+    run_id: str | None = None
+    ui_hint: str | None = None
+
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def finish(
+        self,
+        state: State,
+        metrics: Mapping[str, float],
+        history: Sequence[Mapping[str, float]],
+        model: nn.Module | None,
+        example: NDArray[np.float32] | None,
+        files: Sequence[Path],
+    ) -> None:
+        """Do nothing."""
+
+    def fail(self, error: BaseException, traceback_text: str) -> None:
+        """Do nothing."""
+
+    def kill(self) -> None:
+        """Do nothing."""

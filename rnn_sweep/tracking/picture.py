@@ -1,0 +1,62 @@
+"""The learning curves of a run as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_TRAIN, _VAL, _TEST = "#7f8fa6", "#d1495b", "#2d6a4f"
+
+
+def save_curves(
+    path: Path, history: Sequence[Mapping[str, float]], metrics: Mapping[str, float], title: str
+) -> None:
+    """Draw loss and accuracy side by side, training beside validation, the test result as a dashed line.
+
+    Args:
+        path: PNG file to write.
+        history: one mapping for each epoch with ``train/loss``, ``val/loss``, ``train/accuracy`` and
+            ``val/accuracy``, and optionally its number as ``epoch`` (else counted from 1).
+        metrics: final metrics; ``test/loss`` and ``test/accuracy`` are drawn where present.
+        title: heading.
+    """
+    # Figure and not pyplot: no global figure list, no search for a window system.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), dpi=100)
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    _panel(left, "loss", history, metrics)
+    _panel(right, "accuracy", history, metrics)
+    figure.suptitle(title, fontsize=11)
+    figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.86, wspace=0.2)
+    figure.savefig(path)
+
+
+def _panel(
+    axes: Axes, kind: str, history: Sequence[Mapping[str, float]], metrics: Mapping[str, float]
+) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for part, color in (("train", _TRAIN), ("val", _VAL)):
+        key = f"{part}/{kind}"
+        points = [(row.get("epoch", i), row[key]) for i, row in enumerate(history, 1) if key in row]
+        if points:
+            marker = "o" if len(points) <= 40 else ""
+            label = "training" if part == "train" else "validation"
+            axes.plot(*zip(*points, strict=True), color=color, marker=marker, markersize=3, label=label)
+    test = metrics.get(f"test/{kind}")
+    if test is not None:
+        axes.axhline(test, color=_TEST, linestyle="--", linewidth=1, label=f"test {test:.4f}")
+    axes.set_xlabel("epoch")
+    axes.set_title(kind, fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9)

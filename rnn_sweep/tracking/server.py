@@ -1,0 +1,90 @@
+"""Stores behind a network: database servers and MLflow's own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rnn_sweep.tracking.masks import unusable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_DEADLINE = 8.0
+"""Seconds that a server may take to answer the check."""
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+"""MLflow's own settings retry for four minutes: right in the middle of a run, wrong before its start."""
+
+
+def open_server(uri: str, *, is_database: bool) -> MlflowClient:
+    """A client of the server at ``uri``, which has answered once.
+
+    Raises:
+        UserError: there is no usable answer in time, or the database's driver is not installed.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        if is_database:
+            _answer(lambda: _connect(uri))
+            return MlflowClient(tracking_uri=uri)
+        client = MlflowClient(tracking_uri=uri)
+        with _environment(_IMPATIENT):
+            _answer(lambda: client.search_experiments(max_results=1))
+        return client
+    except (OSError, ValueError, ImportError, SQLAlchemyError, MlflowException) as error:
+        raise unusable(uri, error) from error
+
+
+def _connect(uri: str) -> None:
+    """Connect once: MLflow itself would try ten times, for minutes."""
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+
+
+def _answer(call: Callable[[], object]) -> None:
+    """Run ``call`` up to the deadline: name resolution and some drivers have no limit of their own.
+
+    Raises:
+        TimeoutError: there was no answer in time.
+        Exception: whatever the call raised.
+    """
+    raised: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            call()
+        except BaseException as error:  # carried over to the caller's thread, whatever it is
+            raised.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(_DEADLINE)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {_DEADLINE:.0f} s")
+    if raised:
+        raise raised[0]
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,27 @@
+"""Where a run computes: device, threads and precision, checked against what this machine has."""
+
+from __future__ import annotations
+
+import torch
+
+from rnn_sweep.config import TrainerConfig
+from rnn_sweep.errors import UserError
+
+
+def choose_device(trainer: TrainerConfig) -> torch.device:
+    """Resolve ``trainer.device``; ``auto`` is cuda where there is one, else mps, else cpu.
+
+    Raises:
+        UserError: the device, or the precision asked for, is not there.
+    """
+    name = trainer.device
+    kind, _, index = name.partition(":")
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind == "auto":
+        kind = next(k for k in ("cuda", "mps", "cpu") if available[k])
+    if not available[kind]:
+        there = ", ".join(k for k, yes in available.items() if yes)
+        raise UserError(f"trainer.device must be a device that this machine has ({there}), got {name!r}")
+    if index and not (index.isdigit() and kind == "cuda" and int(index) < torch.cuda.device_count()):
+        raise UserError(f"trainer.device must name a device that is there, got {name!r}")
+    return torch.device(kind, int(index) if index else None)

@@ -1,0 +1,223 @@
+"""``python run.py …`` as a user types it: what it prints, leaves behind, and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run, command
+
+SMOKE = "experiment=smoke"
+
+
+def result(folder: Path) -> dict[str, Any]:
+    (path,) = folder.glob("outputs/*/*/result.json")
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded
+
+
+def runs(folder: Path) -> list[Any]:
+    """All runs of the folder's MLflow store, newest first."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
+
+
+def untouched(folder: Path) -> bool:
+    """Whether a refused run left neither outputs nor an MLflow run behind."""
+    return not (folder / "outputs").exists() and (not (folder / "mlflow.db").exists() or not runs(folder))
+
+
+@pytest.mark.slow
+def test_a_run_trains_records_and_says_where(run: Run, tmp_path: Path) -> None:
+    done = run(SMOKE, "model.hidden_dim=40", "seed=3")
+    assert done.returncode == 0, done.stderr
+    found = result(tmp_path)
+    assert found["state"] == "complete"
+    assert found["epochs"] == 3
+    assert found["overrides"] == [SMOKE, "model.hidden_dim=40", "seed=3"]
+    assert found["seconds"] > 0
+    assert found["images_per_second"] > 0
+    assert found["metrics"]["test/accuracy"] > 0.5
+    for words in ("epoch 3/3", "test accuracy", "outputs/", "mlflow ui"):
+        assert words in done.stdout
+    assert "\r" not in done.stdout + done.stderr  # no bar where there is no terminal
+    (recorded,) = runs(tmp_path)
+    assert recorded.info.run_id == found["run_id"]
+    assert recorded.info.status == "FINISHED"
+    assert recorded.data.params["model.hidden_dim"] == "40"
+    assert recorded.data.metrics["test/accuracy"] == found["metrics"]["test/accuracy"]
+
+
+@pytest.mark.slow
+def test_tracking_can_be_turned_off(run: Run, tmp_path: Path) -> None:
+    done = run(SMOKE, "tracking=off")
+    assert done.returncode == 0, done.stderr
+    assert result(tmp_path)["run_id"] is None
+    assert not list(tmp_path.glob("ml*"))
+
+
+MISTAKES = [
+    (["model.hidden_dim=0"], ["model.hidden_dim", ">= 1", "0"]),
+    (["model.layers=-1"], ["model.layers", ">= 1", "-1"]),
+    (["model.nonlinearity=foo"], ["model.nonlinearity", "relu", "foo"]),
+    (["optimizer.lr=-0.1"], ["optimizer.lr", "> 0", "-0.1"]),
+    (["data.batch_size=100000"], ["data.batch_size", "100000"]),
+    (["data.val_size=100000"], ["data.val_size", "100000"]),
+    (["data.name=mnits"], ["data.name", "mnits", "mnist"]),
+    (["trainer.device=cuda:9"], ["trainer.device", "cuda:9"]),
+    (["optimizer._target_=torch.optim.Adamm"], ["optimizer._target_", "Adamm", "Adam"]),
+    (["tracking.uri=sqlite:////nowhere/at/all/mlflow.db"], ["tracking.uri", "/nowhere/at/all"]),
+    (["tracking.uri=http://127.0.0.1:9"], ["tracking.uri", "127.0.0.1:9"]),
+    (["model.hiden_dim=3"], ["model.hiden_dim", "did you mean 'model.hidden_dim'"]),
+    (["modle=lstm"], ["modle", "did you mean 'model'"]),
+    (["model=lsmt"], ["lsmt", "lstm"]),
+    (["experiment=nope"], ["nope", "smoke", "tutorial"]),
+    (["trainer.resume=nowhere"], ["trainer.resume", "nowhere"]),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[m[0][0] for m in MISTAKES])
+def test_a_mistake_ends_before_any_work(run: Run, tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    base = [] if arguments[0].startswith(("experiment", "trainer.resume")) else [SMOKE]
+    done = run(*base, *arguments)
+    assert done.returncode not in (0, None)
+    assert "Traceback" not in done.stdout + done.stderr
+    for word in words:
+        assert word in done.stderr
+    store = [path.name for path in tmp_path.iterdir()]
+    if "tracking.uri" in arguments[0] or "data." in arguments[0]:
+        store = [name for name in store if name != "outputs"]  # known only once the run's folder is there
+    assert not store
+
+
+def outputs(folder: Path) -> Path:
+    (path,) = folder.glob("outputs/*/*")
+    return path
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(*arguments), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_epoch(process: subprocess.Popen[str], epoch: int) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith((f"epoch {epoch}/", f"epoch  {epoch}/")):
+            return
+    raise AssertionError(f"the run ended before epoch {epoch}")
+
+
+LONG = [SMOKE, "trainer.epochs=60", "scheduler=cosine", "model.hidden_dim=64", "trainer.threads=1"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_in_the_same_mlflow_run_and_ends_alike(run: Run, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    process = start(whole, *LONG)
+    process.communicate(timeout=240)
+    process = start(tmp_path, *LONG)
+    wait_for_epoch(process, 7)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    folder = outputs(tmp_path)
+    assert not (folder / "result.json").exists()
+    done = run(f"trainer.resume={folder.relative_to(tmp_path)}")
+    assert done.returncode == 0, done.stderr
+    expected, found = result(whole), json.loads((folder / "result.json").read_text())
+    timed = {"seconds", "images_per_second"}
+    assert {k: v for k, v in found["metrics"].items() if k not in timed} == {
+        k: v for k, v in expected["metrics"].items() if k not in timed
+    }
+    assert found["epochs"] == 60
+    assert found["overrides"] == LONG
+    (recorded,) = runs(tmp_path)
+    assert recorded.info.run_id == found["run_id"]
+    assert recorded.info.status == "FINISHED"
+    from mlflow.tracking import MlflowClient
+
+    points = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_metric_history(found["run_id"], "val/loss")
+    assert sorted(point.step for point in points) == list(range(1, 61))
+    again = run(f"trainer.resume={folder}")
+    assert again.returncode == 2
+    assert "has ended" in again.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_lets_the_epoch_end_and_says_how_to_go_on(
+    run: Run, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    process = start(tmp_path, *LONG)
+    wait_for_epoch(process, 2)
+    process.send_signal(number)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == status, rest
+    assert "trainer.resume=" in rest
+    assert "Traceback" not in rest
+    found = result(tmp_path)
+    assert found["state"] == "interrupted"
+    assert runs(tmp_path)[0].info.status == "KILLED"
+    done = run(f"trainer.resume={outputs(tmp_path)}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((outputs(tmp_path) / "result.json").read_text())["state"] == "complete"
+    assert runs(tmp_path)[0].info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_two_signals_end_it_at_once(tmp_path: Path) -> None:
+    process = start(tmp_path, "experiment=smoke", "trainer.epochs=100000")
+    wait_for_epoch(process, 1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in rest
+    assert runs(tmp_path)[0].info.status == "KILLED"
+
+
+@pytest.mark.slow
+def test_resume_takes_no_other_settings(run: Run, tmp_path: Path) -> None:
+    done = run("trainer.resume=somewhere", "trainer.epochs=3")
+    assert done.returncode == 2
+    assert "trainer.epochs=3" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_named_and_left_alone(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "checkpoint.pt").write_bytes(b"damaged")
+    done = run("trainer.resume=broken")
+    assert done.returncode == 2
+    assert "checkpoint.pt is damaged" in done.stderr
+    assert (folder / "checkpoint.pt").read_bytes() == b"damaged"
+
+
+@pytest.mark.slow
+def test_help_lists_the_groups_without_importing_torch(run: Run) -> None:
+    done = run("--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.returncode == 0
+    assert "experiment" in done.stdout
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert not imported & {"torch", "torchvision", "mlflow", "optuna", "matplotlib"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="needs a user whom permissions bind: root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    done = run(SMOKE, f"tracking.uri=sqlite:///{tmp_path}/locked/mlflow.db")
+    assert done.returncode == 2
+    assert "tracking.uri" in done.stderr
