@@ -1,6 +1,6 @@
 """Images per second of a single run, ours / tutorial, alternating in one process with the same threads.
 
-    python benchmarks/training.py [rounds]
+python benchmarks/training.py [rounds]
 """
 
 from __future__ import annotations

@@ -86,7 +86,9 @@ def summary(outcome: Outcome, folder: str, ui: str | None) -> str:
     if "test/accuracy" in metrics:
         parts.append(f"test accuracy {metrics['test/accuracy']:.2%}")
     if "best_epoch" in metrics:
-        parts.append(f"best validation accuracy {metrics['val/accuracy_best']:.2%} in epoch {metrics['best_epoch']:.0f}")
+        parts.append(
+            f"best validation accuracy {metrics['val/accuracy_best']:.2%} in epoch {metrics['best_epoch']:.0f}"
+        )
     parts.append(f"{outcome.epochs} epochs in {tqdm.format_interval(outcome.seconds)}")
     parts.append(f"{outcome.images_per_second:,.0f} images/s")
     lines = ["result:  " + ", ".join(parts), f"folder:  {folder}"]

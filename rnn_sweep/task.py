@@ -104,16 +104,18 @@ def prepare(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job:
     Raises:
         UserError: something is wrong, or there is nothing to resume.
     """
+    config = parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
+    others = [o for o in overrides if not o.lstrip("+").startswith("trainer.resume=")]
+    if config.trainer.resume is not None and others:
+        raise UserError(f"trainer.resume goes on with the recorded configuration; leave out {' '.join(others)}")
+
+    # Importing torch takes a second: what can be refused without it has been refused by now.
     from rnn_sweep.training import check
     from rnn_sweep.training.checkpoint import load
 
-    config = parse(OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"]))
     if config.trainer.resume is None:
         check(config)
         return Job(config, folder, list(overrides))
-    others = [o for o in overrides if not o.lstrip("+").startswith("trainer.resume=")]
-    if others:
-        raise UserError(f"trainer.resume goes on with the recorded configuration; leave out {' '.join(others)}")
     folder = Path(config.trainer.resume)
     state = load(folder)
     result = folder / RESULT_FILE

@@ -1,7 +1,8 @@
 """The job's side of a sweep: report to the study, ask whether to go on, leave notes on the trial.
 
-A trial's identity is data. The sweeper puts it into the top-level config node ``trial``, which an application declares
-as ``trial: null``; in a plain run it stays null and every call here does nothing, without importing Optuna.
+A trial's identity is data. The sweeper puts it into the top-level config node ``trial``, which an application
+declares as ``trial: null``; in a plain run it stays null and every call here does nothing, without importing
+Optuna.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 STORAGE_VARIABLE = "RNN_SWEEP_STORAGE"
-"""Where the password of a storage URL is looked up: a full URL that equals the masked one but for its password."""
+"""Where the password of a storage URL is looked up: the same URL, complete."""
 
 PRUNER_ATTR = "pruner"
 """Study attribute with the pruner as a JSON ``_target_`` node."""
@@ -45,7 +46,8 @@ class Reporter:
         """Record the objective's value at ``step`` (from 0; once for each step) and ask whether to go on.
 
         Returns:
-            False when the study's pruner stops this trial; always True in a plain run and with several objectives.
+            False when the study's pruner stops this trial; always True in a plain run and with several
+            objectives.
         """
         if self._identity is None or len(self._study.directions) > 1:
             return True
@@ -67,28 +69,28 @@ class Reporter:
     def _study(self) -> Study:
         import optuna
 
-        assert self._identity is not None
-        storage = _shared_storage(str(self._identity["storage"]))
-        study = optuna.load_study(study_name=str(self._identity["study_name"]), storage=storage)
+        identity = self._identity or {}
+        storage = _shared_storage(str(identity["storage"]))
+        study = optuna.load_study(study_name=str(identity["study_name"]), storage=storage)
         node = study.user_attrs.get(PRUNER_ATTR)
         study.pruner = build_pruner(json.loads(node) if node else None)
         return study
 
     @functools.cached_property
     def _trial_id(self) -> int:
-        assert self._identity is not None
-        number = int(self._identity["number"])
+        number = int((self._identity or {})["number"])
         return self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna's notes about experimental and deprecated features off the user's terminal."""
+    """Keep Optuna's notes on experimental features and numpy's on curves of NaN off the terminal."""
     from optuna.exceptions import ExperimentalWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
         yield
 
 
@@ -138,8 +140,8 @@ def unmasked(url: str) -> str:
 def open_storage(url: str) -> BaseStorage:
     """Open the Optuna storage behind a URL, creating its schema where it is new.
 
-    ``journal:///absolute/file`` or ``journal://relative/file``; ``sqlite:///``, ``postgresql://``, ``mysql://`` and
-    other SQLAlchemy URLs; ``redis://``; ``grpc://host:port`` (Optuna's proxy).
+    ``journal:///absolute/file`` or ``journal://relative/file``; ``sqlite:///``, ``postgresql://``,
+    ``mysql://`` and other SQLAlchemy URLs; ``redis://``; ``grpc://host:port`` (Optuna's proxy).
 
     Raises:
         UserError: a bad URL, a driver that is missing, or a store that cannot be reached or written.
@@ -191,6 +193,21 @@ def _journal_file(path: Path) -> Any:
         def release(self) -> None:
             self._lock.release()
 
+    class Backend(journal.JournalFileBackend):
+        """Without a sync to the disk for each line, which costs more than all else that a small trial does.
+
+        A killed process loses nothing by that; a machine that goes down may lose its last seconds.
+        """
+
+        def append_logs(self, logs: list[dict[str, Any]]) -> None:
+            lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+            lock.acquire()
+            try:
+                with path.open("ab", buffering=0) as file:
+                    file.write(lines)
+            finally:
+                lock.release()
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock()
@@ -199,7 +216,7 @@ def _journal_file(path: Path) -> Any:
             _drop_torn_line(path)
         finally:
             lock.release()
-        return journal.JournalFileBackend(str(path), lock_obj=lock)
+        return Backend(str(path), lock_obj=lock)
     except OSError as error:
         raise UserError(f"hydra.sweeper.storage: {path} cannot be written: {error.strerror or error}") from None
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from rnn_sweep.config import Config, parse, to_tree
 from rnn_sweep.errors import UserError
+from tests.conftest import ROOT
 
 CONF = ROOT / "conf"
 GROUPS = ("model", "optimizer", "scheduler", "data", "trainer", "tracking", "experiment")
@@ -49,7 +49,11 @@ def test_groups_combine_freely(model: str, optimizer: str, scheduler: str) -> No
 def test_defaults_are_the_documented_ones() -> None:
     config = composed()
     assert (config.model.cell, config.model.hidden_dim, config.model.nonlinearity) == ("rnn", 128, "relu")
-    assert (config.model.init, config.optimizer.target, config.optimizer.lr) == ("identity", "torch.optim.Adam", 1e-3)
+    assert (config.model.init, config.optimizer.target, config.optimizer.lr) == (
+        "identity",
+        "torch.optim.Adam",
+        1e-3,
+    )
     assert (config.scheduler.name, config.trainer.clip_norm, config.trainer.epochs) == ("onecycle", 1.0, 10)
     assert (config.data.batch_size, config.data.val_size) == (64, 5000)
 

@@ -1,7 +1,7 @@
 """``hydra/launcher=processes``; everything behind it is in :mod:`rnn_sweep.launch.processes`."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: Hydra executes plugin modules before they are in sys.modules, and a
+# dataclass looks its annotations up there when they are strings.
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -30,9 +30,7 @@ class ProcessesLauncherConf:
     has an ``n_jobs`` of its own, as ``hydra/sweeper=optuna``, sets the number itself."""
 
 
-ConfigStore.instance().store(
-    group="hydra/launcher", name="processes", node=ProcessesLauncherConf, provider="rnn_sweep"
-)
+ConfigStore.instance().store(group="hydra/launcher", name="processes", node=ProcessesLauncherConf, provider="rnn_sweep")
 
 
 class ProcessesLauncher(Launcher):
@@ -49,6 +47,7 @@ class ProcessesLauncher(Launcher):
         self._pool: ProcessPool | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take the app, as Hydra hands it to every launcher."""
         self._app = (hydra_context, task_function, config)
 
     def open(self, n_jobs: int) -> None:

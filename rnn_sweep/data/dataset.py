@@ -63,9 +63,7 @@ def load(config: DataConfig) -> Dataset:
     """
     family = FAMILIES.get(config.name)
     if family is None:
-        raise UserError(
-            f"data.name must be a known data set, got {config.name!r}; {near(config.name, FAMILIES)}"
-        )
+        raise UserError(f"data.name must be a known data set, got {config.name!r}; {near(config.name, FAMILIES)}")
     count = _validation_count(config, family)
     x, y, x_test, y_test = map(torch.from_numpy, open_family(family, cache_folder(config.dir)))
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(config.split_seed))

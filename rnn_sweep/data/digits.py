@@ -32,13 +32,9 @@ def _fetch(files: Sequence[IdxFile], folder: Path) -> Mapping[str, bytes]:
 FAMILY = Family(
     name="digits",
     folder="digits",
-    train_images=IdxFile(
-        "train-images-idx3-ubyte", (1497, 8, 8), "98db1158d7d407642da054495e67be80", 0x8685634B
-    ),
+    train_images=IdxFile("train-images-idx3-ubyte", (1497, 8, 8), "98db1158d7d407642da054495e67be80", 0x8685634B),
     train_labels=IdxFile("train-labels-idx1-ubyte", (1497,), "c7bed212a8c4bedcda0695368b77f34b", 0xC2BF8CCE),
-    test_images=IdxFile(
-        "test-images-idx3-ubyte", (300, 8, 8), "ecd9498208a262d0393116dba862f36a", 0x66E083B6
-    ),
+    test_images=IdxFile("test-images-idx3-ubyte", (300, 8, 8), "ecd9498208a262d0393116dba862f36a", 0x66E083B6),
     test_labels=IdxFile("test-labels-idx1-ubyte", (300,), "b7a0274da6fe04cf990c99550795bac2", 0x23715529),
     scale=1 / 16,
     classes=10,

@@ -151,22 +151,16 @@ class ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Resolve one of the three allowed names."""
         if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(
-                f"refused to look up {module}.{name}: only numpy arrays are expected"
-            )
+            raise pickle.UnpicklingError(f"refused to look up {module}.{name}: only numpy arrays are expected")
         return self._ALLOWED[module, name]
 
 
 FAMILY = Family(
     name="mnist",
     folder="MNIST/raw",
-    train_images=IdxFile(
-        "train-images-idx3-ubyte", (60000, 28, 28), "6bbc9ace898e44ae57da46a324031adb", 0xE9F4D8B3
-    ),
+    train_images=IdxFile("train-images-idx3-ubyte", (60000, 28, 28), "6bbc9ace898e44ae57da46a324031adb", 0xE9F4D8B3),
     train_labels=IdxFile("train-labels-idx1-ubyte", (60000,), "a25bea736e30d166cdddb491f175f624", 0xE0CB4AD2),
-    test_images=IdxFile(
-        "t10k-images-idx3-ubyte", (10000, 28, 28), "2646ac647ad5339dbf082846283269ea", 0x91373BDF
-    ),
+    test_images=IdxFile("t10k-images-idx3-ubyte", (10000, 28, 28), "2646ac647ad5339dbf082846283269ea", 0x91373BDF),
     test_labels=IdxFile("t10k-labels-idx1-ubyte", (10000,), "27ae3e4e09519cfbb04c329615203637", 0x4AB9EFF9),
     scale=1 / 255,
     classes=10,

@@ -162,9 +162,7 @@ def _map(file: IdxFile, path: Path) -> Bytes:
     size = path.stat().st_size
     advice = f"delete the file '{path}' and run again: it will be fetched anew"
     if size != file.size:
-        raise UserError(
-            f"data file '{path}' is corrupt: it must have {file.size} bytes, got {size}; {advice}"
-        )
+        raise UserError(f"data file '{path}' is corrupt: it must have {file.size} bytes, got {size}; {advice}")
     whole: Bytes = np.memmap(path, dtype=np.uint8, mode="c")
     found = zlib.crc32(whole.data)
     if found != file.crc32:

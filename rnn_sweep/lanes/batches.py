@@ -9,12 +9,18 @@ from torch import Tensor
 class Batches:
     """Gathers sequences of a data set into training batches, converting and scaling them on the way."""
 
-    def __init__(
-        self, x: Tensor, y: Tensor, *, scale: float = 1.0, device: str | torch.device = "cpu"
-    ) -> None:
-        """Hold ``x`` [N, T, I] (uint8, or float32) and ``y`` [N] int64; ``scale`` multiplies the values of a batch."""
+    def __init__(self, x: Tensor, y: Tensor, *, scale: float = 1.0, device: str | torch.device = "cpu") -> None:
+        """Hold ``x`` [N, T, I] (uint8 or float32) and ``y`` [N] int64; batches are scaled by ``scale``."""
         self.x, self.y, self.scale = x.to(device).contiguous(), y.to(device), scale
         self._buffers: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    def __len__(self) -> int:
+        """N, the number of sequences."""
+        return len(self.x)
+
+    def slice(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Return sequences ``start`` to before ``stop``, in order, as x [T, B, I] float32 and y [B] int64."""
+        return self.x[start:stop].transpose(0, 1) * self.scale, self.y[start:stop]
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequences of ``index`` [K, B] as x [T, K, B, I] float32 and y [K, B] int64.

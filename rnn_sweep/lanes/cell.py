@@ -1,9 +1,10 @@
-"""What the recurrent cells have in common: one matrix per layer and lane, and loops over time on prepared views.
+"""What recurrent cells have in common: one matrix per layer and lane, and loops over time on prepared views.
 
-A layer reads one tape ``z`` [K, T+1, B, Z] whose rows are ``[h_{t-1} | x_t | 1 | 1 | 0…]``, so that a step is a single
-batched product with the matrix ``w`` [K, R, Z] = ``[W_hh | W_ih | b_ih | b_hh | 0…]`` and writes h_t into the next row.
-The gradient of that matrix is then one product over all steps: ``deltaᵀ z``. Lanes are the outermost dimension: a
-range of lanes is a contiguous block that a thread may work on alone.
+A layer reads one tape ``z`` [T+1, K, B, Z] whose rows are ``[h_{t-1} | x_t | 1 | 1 | 0…]``, so that a step
+is a single batched product with the matrix ``w`` [K, R, Z] = ``[W_hh | W_ih | b_ih | b_hh | 0…]`` and
+writes h_t into the next row. The gradient of that matrix is then one product over all steps: ``deltaᵀ z``.
+Time is the outermost dimension, so that the operands of every step are contiguous: oneDNN silently copies
+any other.
 """
 
 from __future__ import annotations
@@ -14,6 +15,14 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+# One overload each, looked up once: resolving it at every call costs more than a small step's arithmetic.
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+"""(gradient, s, grad_input=out): gradient * s * (1 - s)."""
+tanh_backward = torch.ops.aten.tanh_backward.grad_input
+"""(gradient, y, grad_input=out): gradient * (1 - y²)."""
+threshold_backward = torch.ops.aten.threshold_backward.grad_input
+"""(gradient, h, 0, grad_input=out): gradient where h > 0, else 0."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class Block:
 
 
 def blocks(parts: list[tuple[str, slice, slice]], hidden: int, inputs: int) -> list[Block]:
-    """Give the (kind, source rows, matrix rows) triples of weights and biases their columns; kind is ih or hh."""
+    """Give (kind, source rows, matrix rows) of weights and biases their columns; kind is ih or hh."""
     columns = {
         "weight_hh": slice(0, hidden),
         "weight_ih": slice(hidden, hidden + inputs),
@@ -44,16 +53,16 @@ def blocks(parts: list[tuple[str, slice, slice]], hidden: int, inputs: int) -> l
 
 @dataclass
 class Tape:
-    """What one layer keeps for one batch shape: buffers, and their per-step views (slicing costs as much as a kernel)."""
+    """One layer's buffers for one batch shape, with per-step views: slicing costs as much as a kernel."""
 
     z: Tensor
-    """[K, T+1, B, Z], rows ``[h | x | 1 | 1 | 0…]``."""
+    """[T+1, K, B, Z], rows ``[h | x | 1 | 1 | 0…]``."""
     steps: list[Tensor]
-    """z[:, t], for t in 0…T."""
+    """z[t], for t in 0…T."""
     hidden: list[Tensor]
-    """z[:, t, :, :H], for t in 0…T: the state before step t."""
+    """z[t, :, :, :H], for t in 0…T: the state before step t."""
     delta: Tensor
-    """[K, T, B, R], the gradient with respect to each step's product."""
+    """[T, K, B, R], the gradient with respect to each step's product."""
     deltas: list[Tensor]
     scratch: dict[str, Tensor]
     """Step-sized buffers."""
@@ -77,7 +86,7 @@ class Cell(ABC):
 
     @abstractmethod
     def buffers(self, lanes: int, steps: int, batch: int, hidden: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of what training keeps per step ([K, T, B, ·])."""
+        """Shapes of what training keeps per step ([T, K, B, ·])."""
 
     @abstractmethod
     def scratch(self, lanes: int, batch: int, hidden: int) -> dict[str, tuple[int, ...]]:
@@ -95,8 +104,9 @@ class Cell(ABC):
     def backward(self, tape: Tape, w_hidden: Tensor, upstream: list[Tensor] | None) -> None:
         """Run the steps backwards and fill ``tape.delta``.
 
-        ``tape.scratch["dh"]`` [K, B, H] enters with the gradient of the last state from the head (zero below the top);
-        ``upstream`` has the gradient of each step's output from the layer above; ``w_hidden`` is [K, R_h, H].
+        ``tape.scratch["dh"]`` [K, B, H] enters with the gradient of the last state from the head (zero
+        below the top); ``upstream`` has the gradient of each step's output from the layer above;
+        ``w_hidden`` is [K, R_h, H].
         """
 
 

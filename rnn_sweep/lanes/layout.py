@@ -10,7 +10,7 @@ from torch import Tensor
 from rnn_sweep.models.recurrent import GATES, ModelSpec
 
 ALIGNMENT = 16
-"""Floats: parameters and matrix rows start on a 64-byte boundary, the width of a cache line and of an AVX-512 register."""
+"""Floats: parameters and matrix rows start on a 64-byte boundary, as cache lines and AVX-512 registers do."""
 
 
 def aligned(count: int) -> int:
@@ -20,7 +20,8 @@ def aligned(count: int) -> int:
 
 def shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     """Shapes of one lane's parameters, by ``state_dict`` name and in ``state_dict`` order."""
-    rows, result = GATES[spec.cell] * spec.hidden_dim, {}
+    rows = GATES[spec.cell] * spec.hidden_dim
+    result: dict[str, tuple[int, ...]] = {}
     for layer in range(spec.layers):
         inputs = spec.input_dim if layer == 0 else spec.hidden_dim
         result[f"rnn.weight_ih_l{layer}"] = (rows, inputs)
@@ -33,7 +34,7 @@ def shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
 
 
 class Layout:
-    """Offsets of the parameters in a lane's flat vector of ``size`` numbers. The gaps between them stay zero."""
+    """Offsets of parameters in a lane's flat vector of ``size`` numbers. The gaps between them stay zero."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.shapes = shapes(spec)

@@ -1,30 +1,38 @@
-"""K recurrent classifiers of one shape as one batched network with hand-written gradients. One run alone is K = 1."""
+"""K recurrent classifiers of one shape as one batched network, gradients by hand; a solo run is K = 1."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from rnn_sweep.lanes.engine import Engine
 from rnn_sweep.lanes.layout import Layout
 from rnn_sweep.lanes.precision import COMPUTE, MASTER, Precision, fast_products
-from rnn_sweep.lanes.shard import Shard, make_cell
 from rnn_sweep.lanes.workers import Workers
-from rnn_sweep.lanes.workspace import row
-from rnn_sweep.models.recurrent import ModelSpec
+from rnn_sweep.models.recurrent import GATES, ModelSpec
+
+FAST_OPERATIONS = 2e6
+"""Operations below which a product in MKL takes less time than oneDNN's 12 µs of preparation costs."""
+
+DIVIDED_BATCH_HIDDEN = 128
+"""Fewest hidden units for which the threads divide the batch of a single lane."""
 
 
 class LaneNetwork:
     """``lanes`` independent classifiers of shape ``spec``; every lane starts with zero parameters.
 
-    Parameters and gradients live in two stacked tensors [K, P]; :meth:`parameters` are views of them, so any
-    ``torch.optim`` optimiser steps a lane in place. Gradients are overwritten by every :meth:`forward_backward`: do not
-    call ``zero_grad``.
+    Parameters and gradients live in two stacked tensors [K, P]; :meth:`parameters` are views of them, so
+    any ``torch.optim`` optimiser steps a lane in place. Every :meth:`forward_backward` overwrites the
+    gradients: do not call ``zero_grad``.
 
-    ``precision``: ``fp32``; ``bf16``, products and activations in bfloat16 with fp32 parameters, gradients, head and
-    loss; ``fp64``, for numerical checks.
+    ``precision``: ``fp32``; ``bf16``, products and activations in bfloat16 with fp32 parameters, gradients,
+    head and loss; ``fp64``, for numerical checks. ``threads``: lanes are divided among that many threads,
+    whose operations are single-threaded (on a CPU; default ``torch.get_num_threads()``).
     """
 
     def __init__(
@@ -34,12 +42,17 @@ class LaneNetwork:
         *,
         device: str | torch.device = "cpu",
         precision: Precision = "fp32",
+        threads: int | None = None,
     ) -> None:
         self.spec, self.precision, self.device = spec, precision, torch.device(device)
         self._layout = Layout(spec)
         self._named: list[dict[str, nn.Parameter]] = []
         self._flat: list[nn.Parameter] = []
-        self._workers = Workers(1)
+        count = (threads or torch.get_num_threads()) if self.device.type == "cpu" else 1
+        self._workers = Workers(count)
+        self._partial = torch.zeros(0, self._layout.size, dtype=MASTER[precision], device=self.device)
+        like = torch.empty(0, dtype=COMPUTE[precision], device=self.device)
+        self._engines = [Engine(spec, like, number) for number in range(count)]
         empty = torch.zeros(0, self._layout.size, dtype=MASTER[precision], device=self.device)
         self._store(empty, empty)
         self.add(lanes)
@@ -51,7 +64,7 @@ class LaneNetwork:
 
     @torch.no_grad()
     def load(self, lane: int, state: Mapping[str, Tensor]) -> None:
-        """Copy a :class:`RecurrentClassifier`'s ``state_dict`` into ``lane``.
+        """Copy the ``state_dict`` of a ``RecurrentClassifier`` into ``lane``.
 
         Raises:
             ValueError: names or shapes differ from those of ``spec``.
@@ -63,18 +76,18 @@ class LaneNetwork:
             parameter.copy_(state[name])
 
     def state(self, lane: int) -> dict[str, Tensor]:
-        """Return copies of ``lane``'s parameters with the names and shapes of the classifier's ``state_dict``."""
+        """Return copies of ``lane``'s parameters, with the names and shapes of the model's ``state_dict``."""
         return {name: parameter.detach().clone() for name, parameter in self._named[lane].items()}
 
     def parameters(self, lane: int) -> list[nn.Parameter]:
-        """Return ``lane``'s parameters in ``state_dict`` order: the same objects as long as the lane lives."""
+        """Return ``lane``'s parameters in ``state_dict`` order: the same objects while the lane lives."""
         return list(self._named[lane].values())
 
     def flat_parameter(self, lane: int) -> nn.Parameter:
-        """Return all of ``lane``'s parameters as one vector [P], with its gradient; the same object while the lane lives.
+        """Return all of ``lane``'s parameters as one vector [P]: the same object while the lane lives.
 
-        An elementwise optimiser (SGD, Adam, RMSprop, …) computes the same on it as on :meth:`parameters`, with a sixth of the
-        calls. P includes alignment gaps, whose values and gradients are zero.
+        An elementwise optimiser (SGD, Adam, RMSprop, …) computes the same on it as on :meth:`parameters`,
+        with a sixth of the calls. P includes alignment gaps, whose values and gradients are zero.
         """
         return self._flat[lane]
 
@@ -92,20 +105,54 @@ class LaneNetwork:
         Returns:
             The mean loss [K] and the number of correct answers [K].
         """
-        self._pack()
-        jobs = [
-            partial(
-                shard.forward_backward,
-                x[:, shard.lanes.start : shard.lanes.stop],
-                y[shard.lanes.start : shard.lanes.stop],
-                generators,
+        if self._halves(y.shape[1]):
+            return self._divided_batch(x, y)
+
+        def train(engine: Engine, lanes: slice) -> tuple[Tensor, Tensor]:
+            values, gradients = (
+                self._layout.views(self._values[lanes]),
+                self._layout.views(self._gradients[lanes]),
             )
-            for shard in self._shards
-        ]
-        with fast_products(self.precision == "fp32"):
-            results = self._workers.run(jobs)
-        self._unpack()
-        return torch.cat([loss for loss, _ in results]), torch.cat([correct for _, correct in results])
+            own = None if generators is None else generators[lanes]
+            return engine.forward_backward(values, gradients, x[:, lanes], y[lanes], own)
+
+        shares = divide(self.lanes, len(self._engines), lanes_at_once(self.spec))
+        return _joined(self._by_thread(train, shares, self._operations(shares, y.shape[1])))
+
+    def _operations(self, shares: list[list[slice]], batch: int) -> float:
+        """Operations of one step's product for the fewest lanes that are taken together."""
+        lanes = min(part.stop - part.start for parts in shares for part in parts)
+        H, inputs = self.spec.hidden_dim, self.spec.input_dim
+        rows, columns = GATES[self.spec.cell] * H, H + inputs
+            GATES[self.spec.cell] * self.spec.hidden_dim,
+            self.spec.hidden_dim + self.spec.input_dim,
+        )
+        return float(2 * lanes * batch * rows * columns)
+
+    def _halves(self, batch: int) -> bool:
+        """Say whether threads divide the batch: one lane, long steps, no mask drawn for the whole batch."""
+        spec, threads = self.spec, len(self._engines)
+        masked = spec.dropout > 0 and spec.layers > 1
+        return self.lanes == 1 and 1 < threads <= batch and spec.hidden_dim >= DIVIDED_BATCH_HIDDEN and not masked
+
+    def _divided_batch(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`forward_backward` for one lane, with the batch divided among the threads."""
+        batch, threads = y.shape[1], len(self._engines)
+        if self._partial.shape[0] != threads:
+            self._partial = self._gradients.new_zeros(threads, self._layout.size)
+        parts = even(slice(0, batch), threads)
+        values = self._layout.views(self._values)
+
+        def train(engine: Engine, part: slice) -> tuple[Tensor, Tensor]:
+            gradients = self._layout.views(self._partial[engine.number : engine.number + 1])
+            return engine.forward_backward(values, gradients, x[:, :, part], y[:, part], None)
+
+        operations = self._operations([[slice(0, 1)]], batch // threads)
+        results = self._by_thread(train, [[part] for part in parts], operations)
+        share = self._partial.new_tensor([(part.stop - part.start) / batch for part in parts])
+        torch.mv(self._partial.T, share, out=self._gradients[0])
+        loss, correct = _joined(results)
+        return loss.mul(share).sum(0, keepdim=True), correct.sum(0, keepdim=True)
 
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,19 +165,28 @@ class LaneNetwork:
         Returns:
             The cross-entropy summed over the data [K] and the number of correct answers [K].
         """
-        self._pack()
-        jobs = [partial(shard.evaluate, x, y) for shard in self._shards]
-        with fast_products(self.precision == "fp32"):
-            results = self._workers.run(jobs)
-        return torch.cat([loss for loss, _ in results]), torch.cat([correct for _, correct in results])
+        values = self._layout.views(self._values)
+        if self.lanes == 1:
+            parts = [[part] for part in even(slice(0, y.shape[0]), min(len(self._engines), y.shape[0]))]
+            loss, correct = _joined(
+                self._by_thread(lambda engine, part: engine.evaluate(values, x[:, part], y[part]), parts, math.inf)
+            )
+            return loss.sum(0, keepdim=True), correct.sum(0, keepdim=True)
+
+        def evaluate(engine: Engine, lanes: slice) -> tuple[Tensor, Tensor]:
+            return engine.evaluate({name: value[lanes] for name, value in values.items()}, x, y)
+
+        shares = divide(self.lanes, len(self._engines), lanes_at_once(self.spec))
+        return _joined(self._by_thread(evaluate, shares, math.inf))
 
     def grad_norms(self) -> Tensor:
         """Return the 2-norm of each lane's whole gradient, [K]."""
-        return torch.linalg.vector_norm(self._gradients, dim=1)
+        norms: Tensor = torch.linalg.vector_norm(self._gradients, dim=1)
+        return norms
 
     @torch.no_grad()
     def clip_(self, max_norms: Tensor, norms: Tensor) -> None:
-        """Scale each lane's gradient to at most ``max_norms`` [K] (inf: untouched), given its norm ``norms`` [K].
+        """Scale each lane's gradient to at most ``max_norms`` [K] (inf: untouched), given ``norms`` [K].
 
         As ``torch.nn.utils.clip_grad_norm_``, with its 1e-6 in the denominator.
         """
@@ -161,54 +217,55 @@ class LaneNetwork:
         return range(first, self.lanes)
 
     def _store(self, values: Tensor, gradients: Tensor) -> None:
-        """Make ``values`` and ``gradients`` [K, P] the storage that all parameter objects look into."""
+        """Make ``values`` and ``gradients`` [K, P] the storage that the parameter objects look into."""
         self._values, self._gradients = values, gradients
-        self._value_views, self._gradient_views = self._layout.views(values), self._layout.views(gradients)
+        value_views, gradient_views = self._layout.views(values), self._layout.views(gradients)
         for lane, (flat, named) in enumerate(zip(self._flat, self._named, strict=True)):
             flat.data, flat.grad = values[lane], gradients[lane]
             for name, parameter in named.items():
-                parameter.data = self._value_views[name][lane]
-                parameter.grad = self._gradient_views[name][lane]
-        self._shards: list[Shard] = []
+                parameter.data = value_views[name][lane]
+                parameter.grad = gradient_views[name][lane]
 
-    def _pack(self) -> None:
-        """Copy the parameters into the layers' matrices, in the type of the products."""
-        wanted = torch.get_num_threads() if self.device.type == "cpu" else 1
-        if not self._shards or self._workers.count != wanted:
-            self._divide(wanted)
-        for matrix, parameter in self._copies:
-            matrix.copy_(parameter)
+    def _by_thread(
+        self,
+        work: Callable[[Engine, slice], tuple[Tensor, Tensor]],
+        shares: list[list[slice]],
+        step_operations: float,
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Let thread i call ``work`` for each slice of ``shares[i]``; results in the slices' order.
 
-    def _unpack(self) -> None:
-        for gradient, matrix in self._returns:
-            gradient.copy_(matrix)
+        ``step_operations`` of a step's product decide which kernels are used.
+        """
 
-    def _divide(self, threads: int) -> None:
-        """Allocate the layers' matrices and give each of ``threads`` threads its range of lanes."""
-        if self._workers.count != threads:
-            self._workers = Workers(threads)
-        spec, H, cell = self.spec, self.spec.hidden_dim, make_cell(self.spec)
-        matrices, products = [], []
-        self._copies: list[tuple[Tensor, Tensor]] = []
-        self._returns: list[tuple[Tensor, Tensor]] = []
-        for layer in range(spec.layers):
-            inputs = spec.input_dim if layer == 0 else H
-            shape = (self.lanes, cell.rows * H, row(H, inputs))
-            w = torch.zeros(shape, dtype=COMPUTE[self.precision], device=self.device)
-            dw = torch.zeros_like(w)
-            for block in cell.blocks(H, inputs):
-                name = f"rnn.{block.parameter}_l{layer}"
-                for pairs, matrix, views in (
-                    (self._copies, w, self._value_views),
-                    (self._returns, dw, self._gradient_views),
-                ):
-                    part, view = matrix[:, block.rows, block.columns], views[name][:, block.source]
-                    view = view if view.dim() == 3 else view.unsqueeze(-1)
-                    pairs.append((part, view) if matrix is w else (view, part))
-            matrices.append(w)
-            products.append(dw)
-        heads = [(v["head.weight"], v["head.bias"]) for v in (self._value_views, self._gradient_views)]
-        parts = min(threads, self.lanes)
-        bounds = [self.lanes * i // parts for i in range(parts + 1)]
-        ranges = [range(a, b) for a, b in zip(bounds, bounds[1:], strict=False)]
-        self._shards = [Shard(spec, r, matrices, products, heads[0], heads[1]) for r in ranges]
+        def share(engine: Engine, parts: list[slice]) -> list[tuple[Tensor, Tensor]]:
+            return [work(engine, part) for part in parts]
+
+        jobs = [partial(share, engine, parts) for engine, parts in zip(self._engines, shares, strict=False)]
+        fp32 = self.precision == "fp32" and self.device.type == "cpu"
+        for engine in self._engines:
+            # The choice of kernels is the process's: it may change between phases if no other thread works.
+            engine.fast_gradients = fp32 and len(jobs) == 1
+        with fast_products(fp32 and step_operations >= FAST_OPERATIONS):
+            return [result for done in self._workers.run(jobs) for result in done]
+
+
+def _joined(results: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    return torch.cat([loss for loss, _ in results]), torch.cat([correct for _, correct in results])
+
+
+def lanes_at_once(spec: ModelSpec) -> int:
+    """How many lanes a thread takes together: enough to pay for the calls, few enough for its cache."""
+    return max(1, min(16, 512 // spec.hidden_dim))
+
+
+def divide(lanes: int, threads: int, at_once: int) -> list[list[slice]]:
+    """Divide ``lanes`` among up to ``threads`` threads, each share into chunks of at most ``at_once``."""
+    shares = even(slice(0, lanes), min(threads, lanes))
+    return [even(share, -(-(share.stop - share.start) // at_once)) for share in shares]
+
+
+def even(whole: slice, parts: int) -> list[slice]:
+    """Cut ``whole`` into ``parts`` slices whose lengths differ by one at most."""
+    size = whole.stop - whole.start
+    bounds = [whole.start + size * i // parts for i in range(parts + 1)]
+    return [slice(a, b) for a, b in pairwise(bounds)]

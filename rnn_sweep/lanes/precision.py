@@ -16,13 +16,13 @@ COMPUTE: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16
 """Type of the recurrent layers' products and activations."""
 
 FLOATS_EXACT = 1e-5
-"""Largest relative error of an fp32 product of 256 terms: ten times fp32's rounding, a hundredth of bf16's."""
+"""Largest relative error of an fp32 product of 256 terms; bf16's is a hundred times larger."""
 
 
 def _matmul_settings() -> object | None:
     """Torch's switch for fp32 products through oneDNN, or None (before torch 2.9, or without oneDNN)."""
     settings = getattr(torch.backends.mkldnn, "matmul", None)
-    available = torch.backends.mkldnn.is_available()
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return settings if available and hasattr(settings, "fp32_precision") else None
 
 
@@ -42,9 +42,10 @@ def _onednn() -> Iterator[None]:
 def onednn_is_fp32() -> bool:
     """Say whether oneDNN multiplies fp32 matrices in true fp32 when it is let in.
 
-    Torch sends fp32 products to oneDNN instead of MKL only when reduced precision is *permitted*. oneDNN makes use of the
-    permission only on CPUs with matrix tiles (AMX); elsewhere it computes in fp32, on AVX-512 CPUs that are not Intel's
-    at twice the rate of MKL. So the answer is measured, not assumed: a product is compared with float64.
+    Torch sends fp32 products to oneDNN instead of MKL only when reduced precision is *permitted*. Whether
+    oneDNN makes use of the permission depends on the CPU (matrix tiles do); where it does not, it computes
+    in fp32, on some AVX-512 CPUs at twice MKL's rate. So the answer is measured, not assumed: a product is
+    compared with float64.
     """
     if _matmul_settings() is None:
         return False

@@ -1,7 +1,7 @@
 """Threads that each drive a range of lanes with single-threaded operations.
 
-A step of a small recurrent network is too short to be divided among the threads of one operation; whole lanes are not.
-Torch releases the interpreter lock inside its operations, so plain threads run side by side.
+A step of a small recurrent network is too short to be divided among the threads of one operation; lanes are
+not. Torch releases the interpreter lock inside its operations, so plain threads run side by side.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _one_thread_per_operation() -> Iterator[None]:
 
 
 def _start() -> None:
-    # The setting belongs to the thread; the first parallel operation of a thread would otherwise overwrite it.
+    # The setting belongs to the thread, whose first parallel operation would otherwise overwrite it.
     torch.set_num_threads(1)
     torch.zeros(1 << 16).add_(1)
 
@@ -40,7 +40,7 @@ class Workers:
         self._pool = ThreadPoolExecutor(count - 1, "lanes", initializer=_start) if count > 1 else None
 
     def run(self, jobs: Sequence[Callable[[], R]]) -> list[R]:
-        """Run at most ``count`` jobs side by side and return their results in order; the first error is raised."""
+        """Run at most ``count`` jobs side by side; return the results in order or raise the first error."""
         if self._pool is None or len(jobs) == 1:
             return [job() for job in jobs]
         with _one_thread_per_operation():

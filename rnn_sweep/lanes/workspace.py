@@ -1,10 +1,9 @@
-"""Buffers of a range of lanes for one batch shape (T, B), allocated once, with views for every step."""
+"""Buffers of a few lanes for one batch shape, allocated once, with views for every step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from rnn_sweep.lanes.cell import Cell, Tape
@@ -18,54 +17,90 @@ def row(hidden: int, inputs: int) -> int:
 
 
 def new_rows(shape: tuple[int, ...], ones: int, like: Tensor) -> Tensor:
-    """Allocate zeroed tape rows with the two constant columns, starting at ``ones``, that the biases multiply."""
+    """Allocate zeroed tape rows, with two columns of ones from ``ones`` on, which the biases multiply."""
     z = like.new_zeros(shape)
     z[..., ones : ones + 2] = 1
     return z
 
 
+class Matrices:
+    """The weights of ``lanes`` lanes as the products need them, by layer, with the gradients."""
+
+    def __init__(self, cell: Cell, spec: ModelSpec, lanes: int, like: Tensor) -> None:
+        self._cell, self._spec = cell, spec
+        H = self._H = spec.hidden_dim
+        self.inputs = [spec.input_dim] + [H] * (spec.layers - 1)
+        shapes = [(lanes, cell.rows * H, row(H, inputs)) for inputs in self.inputs]
+        self.whole = [like.new_zeros(shape) for shape in shapes]
+        self.gradient = [like.new_zeros(shape) for shape in shapes]
+        self._own = slice(cell.hidden_rows.start * H, cell.hidden_rows.stop * H)
+        self._below = slice(cell.input_rows.start * H, cell.input_rows.stop * H)
+        # Contiguous copies of parts of the whole, for the backward pass.
+        self.hidden = [w[:, self._own, :H].contiguous() for w in self.whole]
+        self.input = [w[:, self._below, H : 2 * H].contiguous() for w in self.whole[1:]]
+
+    def read(self, values: dict[str, Tensor], backward: bool) -> None:
+        """Copy the lanes' parameters ``values`` [k, …] in, and what a ``backward`` pass needs."""
+        for layer, w in enumerate(self.whole):
+            for block in self._cell.blocks(self._H, self.inputs[layer]):
+                part = values[f"rnn.{block.parameter}_l{layer}"][:, block.source]
+                w[:, block.rows, block.columns] = part if part.dim() == 3 else part.unsqueeze(-1)
+            if backward:
+                self.hidden[layer].copy_(w[:, self._own, : self._H])
+        if backward:
+            for copy, w in zip(self.input, self.whole[1:], strict=True):
+                copy.copy_(w[:, self._below, self._H : 2 * self._H])
+
+    def write(self, gradients: dict[str, Tensor]) -> None:
+        """Copy the gradient matrices out into the lanes' ``gradients`` [k, …]."""
+        for layer, dw in enumerate(self.gradient):
+            for block in self._cell.blocks(self._H, self.inputs[layer]):
+                part = gradients[f"rnn.{block.parameter}_l{layer}"][:, block.source]
+                result = dw[:, block.rows, block.columns]
+                part.copy_(result if part.dim() == 3 else result.squeeze(-1))
+
+
 @dataclass
 class Workspace:
-    """The tapes of every layer, and what lies between them."""
+    """Everything that ``lanes`` × ``batch`` sequences need for a training step."""
 
+    matrices: Matrices
     tapes: list[Tape]
     upstream: list[Tensor]
-    """[K, T, B, H] for each pair of layers: gradient of the lower one's outputs."""
+    """[T, K, B, H] for each pair of layers: gradient of the lower one's outputs."""
     masks: list[Tensor]
-    """[K, T, B, H] for each pair of layers, 0 or 1/(1−p); empty without dropout."""
+    """[K, T, B, H] for each pair of layers, 0 or 1/(1-p), lane by lane; empty without dropout."""
     dh: Tensor
     """[K, B, H], the gradient of the current step's state, shared by the layers."""
 
 
-def training_workspace(
-    cell: Cell, spec: ModelSpec, lanes: int, steps: int, batch: int, like: Tensor
-) -> Workspace:
-    """Allocate for ``lanes`` × ``batch`` sequences of ``steps`` steps, with the type and device of ``like``."""
+def training_workspace(cell: Cell, spec: ModelSpec, lanes: int, steps: int, batch: int, like: Tensor) -> Workspace:
+    """Allocate for ``lanes`` × ``batch`` sequences of ``steps`` steps, in the type and device of ``like``."""
     H = spec.hidden_dim
     dh = like.new_zeros(lanes, batch, H)
+    matrices = Matrices(cell, spec, lanes, like)
     tapes = []
-    for layer in range(spec.layers):
-        inputs = spec.input_dim if layer == 0 else H
-        z = new_rows((lanes, steps + 1, batch, row(H, inputs)), H + inputs, like)
-        delta = like.new_zeros(lanes, steps, batch, cell.rows * H)
+    for inputs in matrices.inputs:
+        z = new_rows((steps + 1, lanes, batch, row(H, inputs)), H + inputs, like)
+        delta = like.new_zeros(steps, lanes, batch, cell.rows * H)
         scratch = {name: like.new_zeros(shape) for name, shape in cell.scratch(lanes, batch, H).items()}
         kept = cell.buffers(lanes, steps, batch, H)
         tapes.append(
             Tape(
                 z=z,
-                steps=list(z.unbind(1)),
-                hidden=list(z[..., :H].unbind(1)),
+                steps=list(z.unbind()),
+                hidden=list(z[..., :H].unbind()),
                 delta=delta,
-                deltas=list(delta.unbind(1)),
+                deltas=list(delta.unbind()),
                 scratch={**scratch, "dh": dh},
-                saved={name: list(like.new_zeros(shape).unbind(1)) for name, shape in kept.items()},
+                saved={name: list(like.new_zeros(shape).unbind()) for name, shape in kept.items()},
             )
         )
-    between = (lanes, steps, batch, H)
-    pairs = spec.layers - 1
+    pairs = range(spec.layers - 1)
     return Workspace(
+        matrices=matrices,
         tapes=tapes,
-        upstream=[torch.zeros(between, dtype=like.dtype, device=like.device) for _ in range(pairs)],
-        masks=[like.new_zeros(between) for _ in range(pairs)] if spec.dropout else [],
+        upstream=[like.new_zeros(steps, lanes, batch, H) for _ in pairs],
+        masks=[like.new_zeros(lanes, steps, batch, H) for _ in pairs] if spec.dropout else [],
         dh=dh,
     )

@@ -24,10 +24,11 @@ import os
 import pickle
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import LifoQueue
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 import loky  # type: ignore[import-untyped]
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, configure_log, filter_overrides
@@ -128,9 +129,11 @@ class _Worker:
     def _submit(self, overrides: list[str], index: int) -> Future[bytes]:
         if self._executor is not None:
             try:
-                return self._executor.submit(worker.work, overrides, index)  # type: ignore[no-any-return]
-            except BrokenExecutor:  # it died between two jobs, so nobody's job is lost
-                self.stop(kill=True)
+                if all(process.is_alive() for process in self._processes()):
+                    return self._executor.submit(worker.work, overrides, index)  # type: ignore[no-any-return]
+            except BrokenExecutor:
+                pass
+            self.stop(kill=True)  # it died between two jobs: this one gets a new process
         self._executor = loky.ProcessPoolExecutor(
             max_workers=1,
             initializer=worker.start,
@@ -141,16 +144,17 @@ class _Worker:
 
     def terminate(self) -> None:
         """Ask the process to end; a task may handle SIGTERM."""
-        executor = self._executor
-        if executor is None:
-            return
-        for process in list(executor._processes.values()):
+        for process in self._processes():
             process.terminate()
 
     def stop(self, kill: bool) -> None:
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=True, kill_workers=kill)
+
+    def _processes(self) -> list[BaseProcess]:
+        executor = self._executor
+        return [] if executor is None else list(executor._processes.values())
 
 
 def announce(config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int, slots: int) -> None:
@@ -163,15 +167,15 @@ def announce(config: DictConfig, job_overrides: Sequence[Sequence[str]], first: 
 
 
 def gather(futures: Sequence[Future[JobReturn]], job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
-    """Results in the order of the jobs; the job of a worker that died is a FAILED one, like one that
-    raised."""
-    results = []
-    for future, overrides in zip(futures, job_overrides, strict=True):
-        try:
-            results.append(future.result())
-        except BrokenExecutor as error:
-            results.append(worker.failed(overrides, error))
-    return results
+    """Results in the order of the jobs; a worker's death is a FAILED job, as an exception of the task is."""
+    return [_result(future, each) for future, each in zip(futures, job_overrides, strict=True)]
+
+
+def _result(future: Future[JobReturn], overrides: Sequence[str]) -> JobReturn:
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        return worker.failed(overrides, error)
 
 
 def _packed_setup(context: HydraContext, task: TaskFunction, config: DictConfig) -> bytes:

@@ -19,7 +19,8 @@ from functools import cache
 from types import FrameType
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
+from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -101,7 +102,11 @@ def _run(overrides: list[str], index: int) -> JobReturn:
 @cache
 def _setup() -> tuple[HydraContext, TaskFunction, DictConfig]:
     """The app, unpacked by the first job, so that an import that fails is that job's error."""
+    # Hydra executes plugin modules when it looks for plugins. Let it do so now, once: set_state would do it
+    # again, and cloudpickle would then send classes by value, being no longer those of their modules.
+    plugins = Plugins.instance()
     context, task, config, singletons = pickle.loads(_packed_setup)  # noqa: S301 - from our parent
+    singletons["instances"][Plugins] = plugins
     setup_globals()
     Singleton.set_state(singletons)
     return context, task, config

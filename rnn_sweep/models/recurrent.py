@@ -1,4 +1,4 @@
-"""A recurrent classifier written to be read: ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, and a linear head on the last step."""
+"""A recurrent classifier written to be read: ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, and a linear head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GATES: dict[str, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Everything that decides the shape and the starting point of a classifier. Values are checked by the configuration."""
+    """What decides the shape and the starting point of a classifier. The configuration checks the values."""
 
     cell: str
     input_dim: int
@@ -26,7 +26,7 @@ class ModelSpec:
     nonlinearity: str | None = None
     """For the cell ``rnn`` only; None means tanh, as in torch."""
     dropout: float = 0.0
-    """Probability in [0, 1) of dropping an output between layers, as in ``nn.RNN``: never after the last one."""
+    """Probability in [0, 1) of dropping an output between layers, as in ``nn.RNN``: not after the last."""
     init: str = "default"
     classes: int = 10
 
@@ -54,9 +54,7 @@ class RecurrentClassifier(nn.Module):
             )
         else:
             recurrent = {"gru": nn.GRU, "lstm": nn.LSTM}[spec.cell]
-            self.rnn = recurrent(
-                spec.input_dim, spec.hidden_dim, spec.layers, batch_first=True, dropout=dropout
-            )
+            self.rnn = recurrent(spec.input_dim, spec.hidden_dim, spec.layers, batch_first=True, dropout=dropout)
         self.head = nn.Linear(spec.hidden_dim, spec.classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,12 +66,13 @@ class RecurrentClassifier(nn.Module):
 
 @torch.no_grad()
 def initialise(model: RecurrentClassifier, spec: ModelSpec, seed: int) -> None:
-    """Draw every weight of ``model`` from a generator of its own; equal seeds give equal weights, bit for bit.
+    """Draw all weights of ``model`` from a generator of its own; equal seeds give equal weights, bit for bit.
 
-    ``default``: torch's U(−1/√H, 1/√H) for the recurrent layers and the head. ``identity``: the IRNN of Le, Jaitly and
-    Hinton, *A Simple Way to Initialize Recurrent Networks of Rectified Linear Units* (2015), §3: W_hh = I, zero biases,
-    small Gaussian input weights; rnn only. ``orthogonal``: W_hh orthogonal gate by gate (Saxe et al., 2013), W_ih
-    Glorot-uniform gate by gate, zero biases but 1 for the LSTM's forget gate (Jozefowicz et al., 2015).
+    ``default``: torch's U(-1/√H, 1/√H) for the recurrent layers and the head. ``identity``: the IRNN of Le,
+    Jaitly and Hinton, *A Simple Way to Initialize Recurrent Networks of Rectified Linear Units* (2015):
+    W_hh = I, zero biases, small Gaussian input weights; rnn only. ``orthogonal``: W_hh orthogonal gate by
+    gate (Saxe et al., 2013), W_ih Glorot-uniform gate by gate, zero biases but 1 for the LSTM's forget gate
+    (Jozefowicz et al., 2015).
 
     Raises:
         ValueError: ``identity`` asked for a gated cell.
@@ -98,7 +97,7 @@ def _identity(name: str, value: Tensor, spec: ModelSpec, generator: torch.Genera
     if "weight_hh" in name:
         nn.init.eye_(value)
     elif "weight_ih" in name:
-        # The paper's 0.001 starts slowly with pixel rows; 1/√fan-in keeps the first step at the scale of its input.
+        # The paper's 0.001 is slow to start on rows of pixels; 1/√fan-in keeps the scale of the input.
         value.normal_(0.0, 1 / math.sqrt(value.shape[1]) if value.shape[1] < 64 else 0.02, generator=generator)
     else:
         value.zero_()
@@ -118,4 +117,4 @@ def _orthogonal(name: str, value: Tensor, spec: ModelSpec, generator: torch.Gene
 
 
 def _gates(value: Tensor, spec: ModelSpec) -> Iterator[Tensor]:
-    return iter(value.split(spec.hidden_dim))
+    return iter(torch.split(value, spec.hidden_dim))

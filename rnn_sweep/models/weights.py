@@ -1,4 +1,4 @@
-"""Weight files: safetensors, which hold tensors and strings and can execute nothing; the model's shape travels along."""
+"""Weight files: safetensors, which hold tensors and strings and execute nothing; the model's shape travels along."""
 
 from __future__ import annotations
 

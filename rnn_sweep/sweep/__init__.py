@@ -1,1 +1,1 @@
-"""Sweeps of any Hydra application with Optuna: ask, submit, take the first that is done, tell. Never a batch."""
+"""Sweeps of any Hydra application with Optuna: ask, submit, tell the first that is done. No batches."""

@@ -1,13 +1,14 @@
 """Conditional spaces: a parameter that exists only where others have certain values. Pure.
 
-``hydra.sweeper.conditions`` maps a parameter to one override-like condition, or to a list of which all must hold::
+``hydra.sweeper.conditions`` maps a parameter to one override-like condition, or to a list of which all must
+hold::
 
     conditions:
       optimizer.momentum: optimizer=sgd
       model.dropout: [model.layers=range(2,9), "model.cell=lstm,gru"]
 
-The left side is a key of the space, of the fixed overrides or of the application's configuration; the right side is
-the set of its values in the grammar of the space: one value, a choice, a range or an interval.
+The left side is a key of the space, of the fixed overrides or of the application's configuration; the right
+side is the set of its values in the grammar of the space: one value, a choice, a range or an interval.
 """
 
 from __future__ import annotations
@@ -49,10 +50,9 @@ def parse_conditions(node: Mapping[str, Any], space: Space) -> dict[str, list[Co
 
 
 def _condition(name: str, line: str) -> Condition:
-    override = parse_override(line)
-    if "=" not in line or override.is_delete():
+    if "=" not in line or line.startswith("~"):
         raise UserError(f"hydra.sweeper.conditions.{name} must look like key=value, got {line!r}")
-    entry = read(line)
+    override, entry = parse_override(line), read(line)
     key = bare(override.get_key_element())
     if isinstance(entry, str):
         wanted = override.value()

@@ -26,7 +26,6 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -95,9 +94,8 @@ def open_pool(launcher: Launcher, n_jobs: int) -> Pool:
         raise ValueError(f"n_jobs is the number of jobs in flight and must be at least 1, received {n_jobs}")
     if isinstance(launcher, SubmittingLauncher):
         return _Native(launcher, n_jobs)
-    joblib = _is_joblib(launcher)
-    if isinstance(launcher, BasicLauncher) or (joblib and n_jobs == 1):
-        return _Inline(_sized(launcher, 1) if joblib else launcher)
+    if _is(launcher, "BasicLauncher") or (_is(launcher, "JoblibLauncher") and n_jobs == 1):
+        return _Inline(_sized(launcher, 1))
     return _SlotThreads(launcher, n_jobs)
 
 
@@ -111,13 +109,18 @@ class _Native:
 
     def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:
         outer: Future[JobReturn] = Future()
-        outer.set_running_or_notify_cancel()
-        inner = self._launcher.submit(overrides, index)
-        inner.add_done_callback(lambda done: _settle(outer, done.result))
+        self._launcher.submit(overrides, index).add_done_callback(partial(self._forward, outer))
         return outer
 
     def close(self, kill: bool = False) -> None:
         self._launcher.close(kill)
+
+    @staticmethod
+    def _forward(outer: Future[JobReturn], inner: Future[JobReturn]) -> None:
+        if inner.cancelled():
+            _cancel(outer)
+        elif outer.set_running_or_notify_cancel():
+            _settle(outer, inner.result)
 
 
 class _Inline:
@@ -151,7 +154,7 @@ class _SlotThreads:
     def __init__(self, launcher: Launcher, n_jobs: int) -> None:
         self.slots = n_jobs
         self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
-        self._kill_workers = _kill_joblib if _is_joblib(launcher) else None
+        self._kill_workers = _kill_joblib if _is(launcher, "JoblibLauncher") else None
         launchers = [_quiet(_sized(launcher, n_jobs)) for _ in range(n_jobs)]
         self._thaw: Callable[[], None] | None = _freeze_singleton_state()
         self._threads = [
@@ -189,7 +192,7 @@ class _SlotThreads:
             except Empty:
                 return
             if job is not None:
-                job[0].cancel()
+                _cancel(job[0])
 
     def _serve(self, launcher: Launcher) -> None:
         while (job := self._waiting.get()) is not None:
@@ -201,6 +204,11 @@ class _SlotThreads:
 def _launch_one(launcher: Launcher, overrides: Sequence[str], index: int) -> JobReturn:
     (job_return,) = launcher.launch([list(overrides)], initial_job_idx=index)
     return job_return
+
+
+def _cancel(future: Future[JobReturn]) -> None:
+    future.cancel()
+    future.set_running_or_notify_cancel()  # wakes those who wait for it, which cancel() does not
 
 
 def _settle(future: Future[JobReturn], job: Callable[[], JobReturn]) -> None:
@@ -217,7 +225,9 @@ def _settle(future: Future[JobReturn], job: Callable[[], JobReturn]) -> None:
 
 
 def _died(error: Exception) -> WorkerDied | None:
-    if not isinstance(error, BrokenExecutor) and type(error).__name__ not in _DEATHS_BY_NAME:
+    # joblib raises a RuntimeError of its own while it handles loky's ShutdownExecutorError.
+    chain = (error, error.__context__)
+    if not any(isinstance(e, BrokenExecutor) or type(e).__name__ in _DEATHS_BY_NAME for e in chain):
         return None
     text = str(error).strip() or type(error).__name__
     # loky hides the one fact that matters in a paragraph: "The exit codes of the workers are {SIGKILL(-9)}".
@@ -230,14 +240,15 @@ def _died(error: Exception) -> WorkerDied | None:
     return died
 
 
-def _is_joblib(launcher: Launcher) -> bool:
-    return type(launcher).__name__ == "JoblibLauncher"
+def _is(launcher: Launcher, name: str) -> bool:
+    """By name: joblib's launcher may be absent, and Hydra executes plugin modules anew (new classes)."""
+    return any(kind.__name__ == name for kind in type(launcher).__mro__)
 
 
 def _sized(launcher: Launcher, n_jobs: int) -> Launcher:
     """Copy of ``launcher`` with as many workers of its own as jobs in flight, where it has any."""
     own = copy.copy(launcher)
-    if _is_joblib(launcher):
+    if _is(launcher, "JoblibLauncher"):
         own.__dict__["joblib"] = {**own.__dict__["joblib"], "n_jobs": n_jobs}
     return own
 

@@ -23,12 +23,12 @@ class Settings:
     directions: tuple[str, ...] = ("minimize",)
     """Key ``direction``: one of minimize and maximize for each objective."""
     storage: str | None = None
-    """Storage URL (see :func:`rnn_sweep.trial.open_storage`); None: a journal file ``studies/<study_name>.journal``."""
+    """URL (see :func:`rnn_sweep.trial.open_storage`); None: the file ``studies/<study_name>.journal``."""
     study_name: str | None = None
     n_trials: int = 20
     """In total, with those of earlier and of other sweepers on the same study."""
-    n_jobs: int = 1
-    """Slots."""
+    n_jobs: int = 2
+    """Slots, where the launcher can run more than one job at a time."""
     max_failure_rate: float = 0.5
     """Stop when more than this part of the latest ten (or ``n_jobs``, if that is more) trials failed."""
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Settings:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     """See :mod:`rnn_sweep.sweep.conditions`."""
     constraints: Sequence[str] = ()
-    """Such as ``parameters <= 100000``: a metric of the outcome, or a note that the job left, against a number."""
+    """Such as ``parameters <= 100000``: a metric of the outcome, or a note of the job, and a number."""
     timeout: float | None = None
     """Wall time in seconds, or text such as 90s, 15m, 1h30m."""
     retries: Mapping[str, int] = field(default_factory=lambda: dict(CAUSES))
@@ -62,6 +62,8 @@ def parse_settings(node: Mapping[str, Any]) -> Settings:
     """
     keys = {f.name for f in fields(Settings)} - {"directions"} | {"direction"}
     given = {k: v for k, v in node.items() if not k.startswith("_") and v is not None}
+    if "search_space" in given:  # the official sweeper's name of params before its version 1.2
+        given["params"] = {**given.pop("search_space"), **given.get("params", {})}
     if unknown := sorted(set(given) - keys):
         raise UserError(f"hydra.sweeper.{unknown[0]} is not a setting: {near(unknown[0], keys)}")
     if "direction" in given:
@@ -75,6 +77,13 @@ def parse_settings(node: Mapping[str, Any]) -> Settings:
         given["timeout"] = _seconds(given["timeout"])
     if "retries" in given:
         given["retries"] = _retries(given["retries"])
+    _check_kinds(given)
+    _check_name(given)
+    _check_lists(given)
+    return Settings(**given)
+
+
+def _check_kinds(given: dict[str, Any]) -> None:
     for key in ("defaults_first", "deterministic", "dry_run"):
         if not isinstance(given.get(key, True), bool):
             raise UserError(f"hydra.sweeper.{key} must be true or false, got {given[key]!r}")
@@ -82,9 +91,6 @@ def parse_settings(node: Mapping[str, Any]) -> Settings:
         if not isinstance(given.get(key, {}), Mapping):
             raise UserError(f"hydra.sweeper.{key} must map keys to values, got {given[key]!r}")
         given[key] = {str(k): v for k, v in given.get(key, {}).items()}
-    _check_name(given)
-    _check_lists(given)
-    return Settings(**given)
 
 
 def _directions(value: Any) -> tuple[str, ...]:
@@ -133,7 +139,9 @@ def _retries(value: Any) -> Mapping[str, int]:
 
 def _check_name(given: Mapping[str, Any]) -> None:
     name = given.get("study_name")
-    if name is not None and not (isinstance(name, str) and re.fullmatch(r"[^\s/\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", name)):
+    if name is not None and not (
+        isinstance(name, str) and re.fullmatch(r"[^\s/\\\x00-\x1f][^/\\\x00-\x1f]{0,199}", name)
+    ):
         rule = "a text of 1 to 200 characters without slashes or control characters, not starting with a space"
         raise UserError(f"hydra.sweeper.study_name must be {rule}, got {name!r}")
     storage = given.get("storage")

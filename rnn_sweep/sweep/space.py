@@ -1,10 +1,10 @@
-"""From Hydra's override grammar to a search space. Pure: nothing here touches a study, a file or the terminal.
+"""From Hydra's override grammar to a search space. Pure: no study, no file, no terminal.
 
 ====================================  ==================================================================
 override                              meaning
 ====================================  ==================================================================
 ``x=1,2`` ``x=choice(a,b)``           categorical; lists, dicts, booleans and strings may be choices
-``x=range(1,5)`` ``range(0,1,0.25)``  Hydra's meaning: 1, 2, 3, 4 and 0, 0.25, 0.5, 0.75: the stop is *not* in it
+``x=range(1,5)`` ``range(0,1,0.25)``  Hydra's meaning: 1, 2, 3, 4 and 0, 0.25, 0.5, 0.75: without the stop
 ``x=interval(0,1)``                   a float in [0, 1]
 ``x=int(interval(1,4))``              an integer from 1 to 4, both included
 ``x=tag(log, interval(1e-4,1))``      the same on a logarithmic scale; also ``tag(log, int(interval(1,64)))``
@@ -12,7 +12,7 @@ override                              meaning
 ``x=5`` ``~x`` ``+x=1``               fixed for all trials
 ====================================  ==================================================================
 
-(The official sweeper took the stop of a ``range`` as included up to 1.3 and takes Hydra's meaning from 1.4 on.)
+(The official sweeper takes the stop of a ``range`` as included up to 1.3, and Hydra's meaning from 1.4 on.)
 ``shuffle(…)`` and ``sort(…)`` have no influence: order means nothing to a sampler.
 """
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
     from optuna.distributions import BaseDistribution
 
-Label: TypeAlias = "None | bool | int | float | str"
+Label: TypeAlias = "bool | int | float | str | None"
 
 _BARE = re.compile(r"[A-Za-z_][\w./-]*")
 _LOOKS_OTHERWISE = {"null", "true", "false", "nan", "inf"}
@@ -61,7 +61,11 @@ class Param:
 
     def override(self, value: Label) -> str:
         """The override that gives this parameter ``value``, a value of its distribution."""
-        return f"{self.key}={self.texts[value] if self.texts else value!r}"
+        return f"{self.key}={self.texts[value] if self.texts else repr(value)}"
+
+    def describe(self) -> str:
+        """The values in words."""
+        return f"one of {', '.join(self.texts.values())}" if self.texts else describe(self.distribution)
 
     def corners(self, most: int = 24) -> list[Label]:
         """The ends of the interval, or the choices (at most ``most`` of them, evenly picked)."""
@@ -93,6 +97,18 @@ class Space:
     """Overrides that hold for every trial."""
 
 
+def describe(dist: Any) -> str:
+    """A distribution in words, such as ``a float from 0.001 to 1.0 (log)``."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if isinstance(dist, CategoricalDistribution):
+        return f"one of {', '.join(map(str, dist.choices))}"
+    kind = "an integer" if isinstance(dist, IntDistribution) else "a float"
+    plain = dist.step is None or (dist.step == 1 and isinstance(dist, IntDistribution))
+    step = "" if plain else f" in steps of {dist.step}"
+    return f"{kind} from {dist.low} to {dist.high}{step}{' (log)' if dist.log else ''}"
+
+
 def bare(key: str) -> str:
     """A key without its ``+``, ``++`` or ``~``: what it is called in the configuration."""
     return key.lstrip("+~")
@@ -102,7 +118,8 @@ def parse_space(params: Mapping[str, object], arguments: Sequence[str], loader: 
     """Read the space of ``hydra.sweeper.params`` and of the command line, which wins where both name a key.
 
     Args:
-        params: values by key, each a string in the override grammar, any fixed value, or a mapping with the keys of
+        params: values by key, each a string in the override grammar, any fixed value, or a mapping with the
+        keys of
             an Optuna distribution: ``{type: int|float|categorical, low, high, step, log, choices}``.
         arguments: overrides of the command line.
         loader: needed for ``glob``.
@@ -148,7 +165,8 @@ def read(line: str, loader: ConfigLoader | None = None) -> Param | str:
 def parse_override(line: str, loader: ConfigLoader | None = None) -> Override:
     """Parse one override with Hydra's grammar; :class:`UserError` where it does not fit."""
     try:
-        return OverridesParser.create(config_loader=loader).parse_override(line)
+        (override,) = OverridesParser.create(config_loader=loader).parse_overrides([line])
+        return override
     except HydraException as error:
         message = " ".join(str(error).split("See https://")[0].split())
         raise UserError(f"{line!r} is not a valid override: {message}") from None
@@ -167,7 +185,9 @@ def _read(override: Override) -> Param | str:
     if isinstance(value, RangeSweep):
         return Param(key, _range(key, value, "log" in tags))
     if tags:
-        raise UserError(f"{key}: choices have no scale; tag(log, …) fits interval and range, got {override.input_line!r}")
+        raise UserError(
+            f"{key}: choices have no scale; tag(log, …) fits interval and range, got {override.input_line!r}"
+        )
     items = list(value.list) if isinstance(value, ChoiceSweep) else list(override.sweep_iterator())
     return choice(key, items, str(override.input_line))
 
@@ -260,9 +280,12 @@ def _written(value: Any) -> str:
 def _text(item: Any) -> str:
     """One choice as text that Hydra's grammar reads back as the same value."""
     if isinstance(item, QuotedString):
-        return item.with_quotes()
-    if isinstance(item, str) and (not _BARE.fullmatch(item) or item.lower() in _LOOKS_OTHERWISE):
-        return QuotedString(text=item, quote=Quote.single).with_quotes()
+        item = item.text
+    if isinstance(item, str):
+        plain = _BARE.fullmatch(item) and item.lower() not in _LOOKS_OTHERWISE
+        return item if plain else QuotedString(text=item, quote=Quote.single).with_quotes()
+    if isinstance(item, bool):
+        return str(item).lower()
     return str(Override._get_value_element_as_str(item))
 
 

@@ -46,7 +46,7 @@ class Run(Protocol):
         Args:
             state: how training ended.
             metrics: final metrics; those that were recorded each epoch keep their curves as they are.
-            history: metrics of each epoch, for the picture.
+            history: metrics of each epoch, for the picture; none, no picture.
             model: classifier of float32 [n, T, I] into logits [n, classes]; None records no model.
             example: float32 [1, T, I], needed with ``model``.
             files: recorded as they are, under their own names.

@@ -47,9 +47,7 @@ def plain(value: object) -> object:
 
 def unusable(uri: str, error: BaseException) -> UserError:
     """The message for a store that does not work, with the driver's reason and without credentials."""
-    return UserError(
-        f"tracking.uri must be a store that can be written: got '{mask(uri)}' ({first_line(error, uri)})"
-    )
+    return UserError(f"tracking.uri must be a store that can be written: got '{mask(uri)}' ({first_line(error, uri)})")
 
 
 def first_line(error: BaseException, uri: str) -> str:

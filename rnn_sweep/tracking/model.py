@@ -91,9 +91,7 @@ def _write(folder: Path, model: nn.Module, described: Model) -> None:
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
     (folder / "conda.yaml").write_text(yaml.safe_dump(conda, sort_keys=False))
     (folder / "python_env.yaml").write_text(
-        yaml.safe_dump(
-            {"python": python, "build_dependencies": ["pip"], "dependencies": ["-r requirements.txt"]}
-        )
+        yaml.safe_dump({"python": python, "build_dependencies": ["pip"], "dependencies": ["-r requirements.txt"]})
     )
     described.add_flavor("pytorch", model_data="data", pytorch_version=str(torch.__version__), code=None)
     mlflow.pyfunc.add_to_model(

@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 _TRAIN, _VAL, _TEST = "#7f8fa6", "#d1495b", "#2d6a4f"
 
 
-def save_curves(
-    path: Path, history: Sequence[Mapping[str, float]], metrics: Mapping[str, float], title: str
-) -> None:
+def save_curves(path: Path, history: Sequence[Mapping[str, float]], metrics: Mapping[str, float], title: str) -> None:
     """Draw loss and accuracy side by side, training beside validation, the test result as a dashed line.
 
     Args:
@@ -38,9 +36,7 @@ def save_curves(
     figure.savefig(path)
 
 
-def _panel(
-    axes: Axes, kind: str, history: Sequence[Mapping[str, float]], metrics: Mapping[str, float]
-) -> None:
+def _panel(axes: Axes, kind: str, history: Sequence[Mapping[str, float]], metrics: Mapping[str, float]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for part, color in (("train", _TRAIN), ("val", _VAL)):

@@ -99,16 +99,14 @@ class MlflowRun:
                 model_id = self._log_model(model, example)
         with self._recording("results"):
             curves = {key for row in history for key in row}
-            final = {
-                key: value for key, value in metrics.items() if key not in curves | self._recorded_metrics()
-            }
+            final = {key: value for key, value in metrics.items() if key not in curves | self._recorded_metrics()}
             self._pending += _entries(final, self._last_epoch, model_id)
             self._flush()
         with self._recording("files"), tempfile.TemporaryDirectory() as folder:
-            save_curves(
-                Path(folder, "curves.png"), history, metrics, f"{state.value} after {len(history)} epochs"
-            )
-            self._client.log_artifacts(self._id, folder)
+            if history:
+                title = f"{state.value} after {len(history)} epochs"
+                save_curves(Path(folder, "curves.png"), history, metrics, title)
+                self._client.log_artifacts(self._id, folder)
             for file in files:
                 self._client.log_artifact(self._id, str(file))
         self._close(_STATUS[state], {"state": state.value})

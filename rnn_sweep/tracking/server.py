@@ -38,7 +38,19 @@ def open_server(uri: str, *, is_database: bool) -> MlflowClient:
             _answer(lambda: client.search_experiments(max_results=1))
         return client
     except (OSError, ValueError, ImportError, SQLAlchemyError, MlflowException) as error:
-        raise unusable(uri, error) from error
+        raise unusable(uri, _cause(error)) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The readable one of a chain: the system's own error, or the driver that is missing."""
+    if isinstance(error, ImportError):
+        return ImportError(f"{error}: the database's driver must be installed")
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno is not None:
+            return link
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def _connect(uri: str) -> None:

@@ -54,7 +54,7 @@ def open_sqlite(given: str, uri: str, path: Path) -> MlflowClient:
         path: the database file.
 
     Raises:
-        UserError: the file cannot be created or written, is no database of MLflow, or is of another version of it.
+        UserError: the file cannot be created or written, or is no database of this version of MLflow.
     """
     from filelock import FileLock, Timeout
     from mlflow import MlflowClient

@@ -56,16 +56,15 @@ def start_run(
     shown = [str(plain(override)) for override in overrides]
     if run_id:
         return _resume(store, config, run_id, flat, shown)
+    parent = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
     all_tags = {
         **source_tags(script),
         **version_tags(),
         "output_dir": str(output_dir),
         "overrides": " ".join(shown)[:TAG_LENGTH],
-        **config.tags,
-        **(tags or {}),
+        **{key: mask(str(value)) for key, value in {**config.tags, **(tags or {})}.items()},
+        **parent,
     }
-    if parent_run_id:
-        all_tags["mlflow.parentRunId"] = parent_run_id
     experiment = experiment_id(store, config)
     try:
         info = store.client.create_run(experiment, tags=all_tags, run_name=run_name or config.run_name).info
@@ -85,17 +84,13 @@ def _resume(
     try:
         known = store.client.get_run(run_id)
         if known.info.lifecycle_stage == "deleted":
-            raise UserError(
-                f"trainer.resume: run {run_id} was deleted (`mlflow runs restore --run-id {run_id}`)"
-            )
+            raise UserError(f"trainer.resume: run {run_id} was deleted (`mlflow runs restore --run-id {run_id}`)")
         store.client.update_run(run_id, status="RUNNING")
         store.client.set_tag(run_id, "resume.overrides", " ".join(overrides)[:TAG_LENGTH])
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             shown = mask(config.uri)
-            raise UserError(
-                f"trainer.resume: run {run_id} is not in the store of tracking.uri '{shown}'"
-            ) from error
+            raise UserError(f"trainer.resume: run {run_id} is not in the store of tracking.uri '{shown}'") from error
         raise unusable(config.uri, error) from error
     run = MlflowRun(store, known.info.experiment_id, run_id, params, resumed=True)
     # A parameter cannot be changed once recorded, and trainer.resume itself differs from the first time.

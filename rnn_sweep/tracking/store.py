@@ -127,6 +127,8 @@ def experiment_id(store: Store, config: TrackingConfig) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep MLflow, Alembic and SQLAlchemy from logging: what goes wrong is said by our own exceptions."""
+    import mlflow  # noqa: F401 (its import sets these levels)
+
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy", "urllib3")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -144,11 +146,7 @@ def _scheme(uri: str) -> str:
     if colon and known in DATABASES + SERVERS and "://" in uri:
         return known
     kinds = ", ".join(f"{name}://" for name in DATABASES + SERVERS)
-    hint = (
-        near(known, DATABASES + SERVERS)
-        if colon and known != "file"
-        else "MLflow no longer writes to plain folders"
-    )
+    hint = near(known, DATABASES + SERVERS) if colon and known != "file" else "MLflow no longer writes to plain folders"
     raise UserError(f"tracking.uri must begin with one of {kinds}: got '{mask(uri)}' ({hint})")
 
 

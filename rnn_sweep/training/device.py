@@ -24,4 +24,4 @@ def choose_device(trainer: TrainerConfig) -> torch.device:
         raise UserError(f"trainer.device must be a device that this machine has ({there}), got {name!r}")
     if index and not (index.isdigit() and kind == "cuda" and int(index) < torch.cuda.device_count()):
         raise UserError(f"trainer.device must name a device that is there, got {name!r}")
-    return torch.device(kind, int(index) if index else None)
+    return torch.device(f"{kind}:{index}" if index else kind)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rnn_sweep.config import Config
 from rnn_sweep.data import Dataset
 from rnn_sweep.lanes import Batches, LaneNetwork
+from rnn_sweep.lanes.precision import Precision
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 from rnn_sweep.training.lane import Lane, Metrics, Weights
+from rnn_sweep.training.optim import is_elementwise
 
 EVALUATION_BATCH = 1000
 """Images at once in validation and test: large enough for the matrix products, small enough for the caches."""
@@ -50,12 +53,12 @@ class Population:
         self.spec = model_spec(first, dataset)
         self.device = device
         self.batch_size = first.data.batch_size
-        self.network = LaneNetwork(self.spec, len(configs), device=device, precision=first.trainer.precision)
-        self.train = Batches(dataset.x_train, dataset.y_train, dataset.scale, device)
-        self.validation = Batches(dataset.x_val, dataset.y_val, dataset.scale, device)
+        precision = cast(Precision, first.trainer.precision)
+        self.network = LaneNetwork(self.spec, len(configs), device=device, precision=precision)
+        self.train = Batches(dataset.x_train, dataset.y_train, scale=dataset.scale, device=device)
+        self.validation = Batches(dataset.x_val, dataset.y_val, scale=dataset.scale, device=device)
         self.lanes = [
-            Lane(config, self.network.parameters(k), self.steps_per_epoch, device)
-            for k, config in enumerate(configs)
+            Lane(config, self._parameters(config, k), self.steps_per_epoch, device) for k, config in enumerate(configs)
         ]
         for k, config in enumerate(configs):
             model = RecurrentClassifier(self.spec)
@@ -66,6 +69,12 @@ class Population:
     def steps_per_epoch(self) -> int:
         """Batches in an epoch, the last and smaller one included."""
         return -(-len(self.train) // self.batch_size)
+
+    def _parameters(self, config: Config, lane: int) -> list[nn.Parameter]:
+        """What the lane's optimiser steps: one vector where the arithmetic allows it, for a sixth of the calls."""
+        if is_elementwise(config.optimizer):
+            return [self.network.flat_parameter(lane)]
+        return self.network.parameters(lane)
 
     def weights(self, lane: int) -> Weights:
         """The current weights of one lane, on the CPU, named as in the readable model's ``state_dict``."""

@@ -36,6 +36,16 @@ def optimizer_class(config: OptimizerConfig) -> type[torch.optim.Optimizer]:
     return cls
 
 
+_ELEMENTWISE = frozenset(
+    "Adadelta Adagrad Adam AdamW Adamax ASGD NAdam RAdam RMSprop Rprop SGD".split()  # noqa: SIM905 - reads better
+)
+
+
+def is_elementwise(config: OptimizerConfig) -> bool:
+    """Whether the class treats every number alike, so that a network may be given to it as one vector."""
+    return config.target.removeprefix("torch.optim.") in _ELEMENTWISE
+
+
 def build_optimizer(config: OptimizerConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     """Make the optimiser of one lane over its parameters.
 

@@ -128,7 +128,7 @@ def _finish(population: Population, dataset: Dataset, folder: Path, state: State
         save_weights(model, population.spec, folder / WEIGHTS_FILE)
     if state is State.COMPLETE:
         model.to(population.device)
-        test = Batches(dataset.x_test, dataset.y_test, dataset.scale, population.device)
+        test = Batches(dataset.x_test, dataset.y_test, scale=dataset.scale, device=population.device)
         metrics["test/loss"], metrics["test/accuracy"] = evaluate(model, test)
     metrics["parameters"] = float(sum(p.numel() for p in model.parameters()))
     metrics["seconds"] = lane.seconds

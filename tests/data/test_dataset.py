@@ -20,9 +20,7 @@ def config(digits_folder: Path) -> DataConfig:
 
 
 def rows(x: Tensor, y: Tensor) -> list[bytes]:
-    return [
-        bytes(image.flatten().tolist()) + bytes([label]) for image, label in zip(x, y.tolist(), strict=True)
-    ]
+    return [bytes(image.flatten().tolist()) + bytes([label]) for image, label in zip(x, y.tolist(), strict=True)]
 
 
 def parts(data: Dataset) -> tuple[list[bytes], list[bytes], list[bytes]]:
@@ -53,9 +51,7 @@ def test_split_is_seeded_disjoint_and_complete(digits_folder: Path, config: Data
     assert other[2] == test
 
     # Each image of the training file is in exactly one part: count by content, as some images may repeat.
-    raw = (digits_folder / family.folder / family.train_images.name).read_bytes()[
-        family.train_images.offset :
-    ]
+    raw = (digits_folder / family.folder / family.train_images.name).read_bytes()[family.train_images.offset :]
     images = [raw[i : i + 64] for i in range(0, len(raw), 64)]
     assert sorted(row[:64] for row in train + val) == sorted(images)
 

@@ -133,9 +133,7 @@ def test_a_mirror_is_used_when_it_answers(
 
 def test_a_mirror_with_other_bytes_is_refused(mirror: Path, tmp_path: Path) -> None:
     (mirror / f"{LABELS.name}.gz").write_bytes(gzip.compress(b"not the labels"))
-    with pytest.raises(
-        SourceError, match=f"{LABELS.name}.gz must have MD5 ec29112dd5afa0611ce80d1b7f02629c, got "
-    ):
+    with pytest.raises(SourceError, match=f"{LABELS.name}.gz must have MD5 ec29112dd5afa0611ce80d1b7f02629c, got "):
         mnist.from_mirrors([LABELS], tmp_path)
 
 

@@ -112,9 +112,7 @@ from rnn_sweep.data import load
 print(int(load(DataConfig(name="digits", val_size=300, dir={str(tmp_path)!r})).x_train.sum()))
 """
     runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
     answers = [run.communicate(timeout=120) for run in runs]

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
 from omegaconf import OmegaConf
 
 from rnn_sweep.config import Config, parse
 from rnn_sweep.data import Dataset, load
+from tests.conftest import ROOT
 
 Make = Callable[..., Config]
 

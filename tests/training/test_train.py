@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from training.conftest import Make
 
 from rnn_sweep.data import Dataset
 from rnn_sweep.errors import UserError
@@ -15,6 +14,7 @@ from rnn_sweep.models import load_weights
 from rnn_sweep.outcome import Outcome, State
 from rnn_sweep.training import WEIGHTS_FILE, Observer, check, train
 from rnn_sweep.training.checkpoint import FILE, load
+from tests.training.conftest import Make
 
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "grad_norm")
 
@@ -216,7 +216,10 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path, folder: str) -
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"optimizer": {"_target_": "torch.optim.Adamm", "lr": 1.0}}, ["optimizer._target_", "Adamm", "'Adam'"]),
+        (
+            {"optimizer": {"_target_": "torch.optim.Adamm", "lr": 1.0}},
+            ["optimizer._target_", "Adamm", "'Adam'"],
+        ),
         ({"optimizer__momentun": 0.9}, ["optimizer.momentun", "torch.optim.Adam"]),
         ({"optimizer__betas": [2.0, 0.9]}, ["optimizer", "2.0"]),
         ({"optimizer": {"_target_": "torch.optim.LBFGS", "lr": 1.0}}, ["LBFGS", "closure"]),

@@ -1,0 +1,81 @@
+"""Composing a job's configuration in a fraction of the time, with the same result.
+
+Hydra composes each job from its YAML files again. Of that, only the choice of config groups changes which
+files are read and how they are merged; the other overrides are applied to the finished configuration. So one
+configuration is kept for each set of group choices, and a job's values are applied to a copy of it. The files
+are read once a
+sweep: editing one while it runs no longer changes later trials.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import hydra
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+
+def cached(loader: ConfigLoader) -> ConfigLoader:
+    """A loader that composes jobs faster; ``loader`` itself where it is not Hydra 1.3's own."""
+    if type(loader) is not ConfigLoaderImpl or not hydra.__version__.startswith("1.3."):
+        return loader
+    return CachedLoader(loader)
+
+
+class CachedLoader(ConfigLoaderImpl):
+    """Hydra's loader with a memory for the configurations of a sweep."""
+
+    def __init__(self, original: ConfigLoaderImpl) -> None:
+        self.__dict__.update(original.__dict__)
+        self._templates: dict[tuple[str, ...], bytes] = {}
+        self._groups: dict[str, bool] = {}
+        self._parser = OverridesParser.create()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A worker process fills its own memory."""
+        return {**self.__dict__, "_templates": {}}
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Compose the configuration of a job; see the module."""
+        parsed = self._parser.parse_overrides(sweep_overrides)
+        if any(o.is_hydra_override() or o.is_sweep_override() or o.package is not None for o in parsed):
+            return super().load_sweep_config(master_config, sweep_overrides)
+        groups = [o for o in parsed if self._is_group(o)]
+        values = [o for o in parsed if not self._is_group(o)]
+        cfg = self._template(master_config, [str(o.input_line) for o in groups])
+        self._apply_overrides_to_config(values, cfg)
+        self._describe(cfg, parsed)
+        OmegaConf.copy_cache(from_config=master_config, to_config=cfg)
+        return cfg
+
+    def _is_group(self, override: Override) -> bool:
+        key = override.key_or_group
+        if key not in self._groups:
+            self._groups[key] = self.repository.group_exists(key)
+        return self._groups[key] and not isinstance(override.value(), dict)
+
+    def _template(self, master: DictConfig, groups: list[str]) -> DictConfig:
+        fixed: Any = OmegaConf.to_container(master.hydra.overrides.hydra, resolve=False)
+        key = (*fixed, "|", *groups)
+        if key not in self._templates:
+            self._templates[key] = pickle.dumps(super().load_sweep_config(master, groups), protocol=5)
+        cfg: DictConfig = pickle.loads(self._templates[key])  # noqa: S301 - made by the line above
+        return cfg
+
+    @staticmethod
+    def _describe(cfg: DictConfig, parsed: Sequence[Override]) -> None:
+        """Record the overrides, as Hydra does."""
+        job = cfg.hydra.job
+        cfg.hydra.overrides.task = [str(o.input_line) for o in parsed]
+        job.override_dirname = get_overrides_dirname(
+            overrides=list(parsed),
+            exclude_keys=job.config.override_dirname.exclude_keys,
+            item_sep=job.config.override_dirname.item_sep,
+            kv_sep=job.config.override_dirname.kv_sep,
+        )

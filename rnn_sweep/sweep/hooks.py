@@ -1,0 +1,46 @@
+"""What an application may hang on its task function, to take part in a sweep beyond running jobs.
+
+All are optional attributes of the function under ``@hydra.main`` (``main.__wrapped__`` from outside):
+
+``rnn_sweep_validate(cfg)``
+    Check a composed configuration before anything runs; raise :class:`~rnn_sweep.errors.UserError`.
+``rnn_sweep_begin(cfg, study_name, storage, known)``
+    Called once before the first trial with the application's defaults; returns the id of a run that the
+    trials are children of, or None. ``known`` is the id that an earlier sweeper on the study had from it, or
+    None. Jobs find the id as ``trial.parent_run_id``.
+``rnn_sweep_end(parent_run_id, summary)``
+    Called once after the last trial with ``{reason, trials, best: {number, values, params, run_id} | None}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+PARENT_ATTR = "parent_run_id"
+"""Study attribute: what ``rnn_sweep_begin`` returned."""
+
+
+def begin(task: TaskFunction, cfg: DictConfig, study: Study, storage: str) -> str | None:
+    """Let the application open a parent run; its id stays with the study."""
+    hook = getattr(task, "rnn_sweep_begin", None)
+    if hook is None:
+        return None
+    known = study.user_attrs.get(PARENT_ATTR)
+    parent: str | None = hook(cfg, study.study_name, storage, known)
+    if parent is not None and parent != known:
+        study.set_user_attr(PARENT_ATTR, parent)
+    return parent
+
+
+def end(task: TaskFunction, parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
+    """Let the application close its parent run."""
+    hook = getattr(task, "rnn_sweep_end", None)
+    if hook is not None:
+        hook(parent_run_id, summary)

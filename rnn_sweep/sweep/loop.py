@@ -1,0 +1,282 @@
+"""The loop: ask, submit, tell the first that is done. A slot that frees gets the next trial at once."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from hydra.core.utils import JobReturn
+
+from rnn_sweep.sweep import study as studies
+from rnn_sweep.sweep.constraints import Constraint
+from rnn_sweep.sweep.pool import Pool
+from rnn_sweep.sweep.presence import OWNER_ATTR, Presence
+from rnn_sweep.sweep.settings import Settings
+from rnn_sweep.sweep.space import quoted
+from rnn_sweep.sweep.suggest import Suggester
+from rnn_sweep.sweep.verdict import End, Verdict, judge
+from rnn_sweep.trial import masked, quiet
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial, TrialState
+
+LOOK_SECONDS = 15.0
+"""Between two looks for trials that a dead sweeper left."""
+
+
+class Reason(str, Enum):
+    """Why the loop ended."""
+
+    DONE = "all trials are done"
+    EXHAUSTED = "every point of the space was tried"
+    TIMEOUT = "the time is up"
+    INTERRUPTED = "interrupted"
+    FAILURES = "too many trials failed"
+
+
+class View(Protocol):
+    """What is shown meanwhile."""
+
+    def started(self, trial: Trial, overrides: list[str]) -> None:
+        """A trial was submitted."""
+
+    def ended(self, number: int, verdict: Verdict, seconds: float) -> None:
+        """A trial was told."""
+
+    def say(self, text: str) -> None:
+        """Something that the user should know."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial in flight."""
+
+    trial: Trial
+    overrides: list[str]
+    since: float
+
+
+@dataclass
+class Loop:
+    """One sweeper's work on a study."""
+
+    study: Study
+    url: str
+    settings: Settings
+    suggester: Suggester
+    constraints: list[Constraint]
+    pool: Pool
+    presence: Presence
+    view: View
+    identity: bool
+    """Whether the application declares ``trial``."""
+    parent_run_id: str | None = None
+    running: dict[Future[JobReturn], Running] = field(default_factory=dict)
+    reason: Reason | None = None
+    failure: Verdict | None = None
+    """The latest failed trial."""
+    _recent: list[bool] = field(default_factory=list)
+    _seconds: list[float] = field(default_factory=list)
+    _looked: float = -1e9
+    _doubts: bool = False
+    _start: float = field(default_factory=time.monotonic)
+
+    def run(self) -> Reason:
+        """Work until the budget, the time, the space or the user's patience is used up."""
+        try:
+            while True:
+                self._look_for_orphans()
+                while self.reason is None and len(self.running) < self.pool.slots and self._start_one():
+                    pass
+                if self.running:
+                    self._collect()
+                elif self.reason is not None or not self._wait_for_verdict():
+                    break
+        except KeyboardInterrupt:
+            self._interrupted()
+        if self.reason in (Reason.TIMEOUT, Reason.INTERRUPTED, Reason.FAILURES) and self.running:
+            self._give_up()
+        return self.reason or Reason.DONE
+
+    def _interrupted(self) -> None:
+        """After the first Ctrl-C let the running trials end; a second one gives them up."""
+        self.reason = Reason.INTERRUPTED
+        if self.running:
+            self.view.say(f"stopping after the {len(self.running)} running trial(s); Ctrl-C again stops them")
+        try:
+            while self.running:
+                self._collect()
+        except KeyboardInterrupt:
+            pass
+
+    def _start_one(self) -> bool:
+        """Ask for a trial and submit it; False when nothing is to be started now."""
+        if self._time_is_up():
+            return False
+        with studies.ask_lock(self.url):
+            if len(studies.counted(self._trials())) >= self.settings.n_trials:
+                return False
+            with quiet():
+                trial = self.study.ask()
+            trial.set_user_attr(OWNER_ATTR, self.presence.id)
+        if self._is_surplus(trial):
+            trial.set_user_attr(studies.SURPLUS_ATTR, True)
+            self.study.tell(trial, state=_state(End.FAIL))
+            return False
+        with quiet():
+            overrides = self.suggester.overrides(trial)
+        trial.set_user_attr("overrides", overrides)
+        self.view.started(trial, overrides)
+        running = Running(trial, overrides, time.monotonic())
+        try:
+            future = self.pool.submit([*overrides, *self._identity_override(trial)], trial.number)
+        except KeyboardInterrupt:
+            self._tell(running, Verdict(End.FAIL, kind="interrupted", cause="interrupted"))
+            raise
+        self.running[future] = running
+        return True
+
+    def _is_surplus(self, trial: Trial) -> bool:
+        """Whether another sweeper used the budget up at the same moment (stores without a common lock)."""
+        before = [t for t in studies.counted(self._trials()) if t.number < trial.number]
+        return len(before) >= self.settings.n_trials
+
+    def _identity_override(self, trial: Trial) -> list[str]:
+        if not self.identity:
+            return []
+        parent = "null" if self.parent_run_id is None else quoted(self.parent_run_id)
+        name, storage = quoted(self.study.study_name), quoted(masked(self.url))
+        return [f"trial={{study_name:{name},storage:{storage},number:{trial.number},parent_run_id:{parent}}}"]
+
+    def _collect(self) -> None:
+        """Wait for the first trial to end (for the oldest one with ``deterministic``) and tell it."""
+        waiting = list(self.running)[:1] if self.settings.deterministic else list(self.running)
+        left = self._deadline() - time.monotonic()
+        done, _ = wait(waiting, timeout=max(0.0, min(LOOK_SECONDS, left)), return_when=FIRST_COMPLETED)
+        for future in [f for f in waiting if f in done]:
+            running = self.running.pop(future)
+            self._tell(running, judge(future, len(self.study.directions)))
+        if self.running and time.monotonic() >= self._deadline() and self.reason is None:
+            self.reason = Reason.TIMEOUT
+            self._give_up()
+
+    def _tell(self, running: Running, verdict: Verdict) -> None:
+        """Record how a trial ended, and enqueue it again where its cause allows that."""
+        trial, seconds = running.trial, time.monotonic() - running.since
+        verdict = self._fit(verdict)
+        for key, value in (("cause", verdict.cause), ("run_id", verdict.run_id)):
+            if value is not None:
+                trial.set_user_attr(key, value)
+        for constraint in self.constraints:
+            constraint.record(trial, verdict.metrics)
+        if verdict.end is End.FAIL:
+            frozen = next(t for t in self._trials() if t.number == trial.number)
+            if studies.requeue(self.study, frozen, str(verdict.kind), self.settings.retries):
+                self.view.say(f"trial {trial.number} will be tried again with the same parameters")
+        self._finish(trial, verdict)
+        self._note(verdict, seconds)
+        self.view.ended(trial.number, verdict, seconds)
+
+    def _fit(self, verdict: Verdict) -> Verdict:
+        """With several objectives Optuna has no pruned trials."""
+        if verdict.end is End.PRUNED and len(self.study.directions) > 1:
+            return Verdict(End.FAIL, kind="no_value", cause=verdict.cause or "pruned", run_id=verdict.run_id)
+        return verdict
+
+    def _finish(self, trial: Trial, verdict: Verdict) -> None:
+        import optuna
+
+        values = list(verdict.values) if verdict.end is End.COMPLETE else None
+        try:
+            self.study.tell(trial, values, state=_state(verdict.end))
+        except RuntimeError as error:
+            if isinstance(error, optuna.exceptions.UpdateFinishedTrialError):
+                self.view.say(f"trial {trial.number} was given up by another sweeper; its result is lost")
+            elif "Study.stop" in str(error):  # the grid has no point left; the trial itself was told
+                self.reason = self.reason or Reason.EXHAUSTED
+            else:
+                raise
+        except ValueError as error:
+            self.view.say(f"trial {trial.number}: {error}")
+
+    def _note(self, verdict: Verdict, seconds: float) -> None:
+        """Keep what later decisions rest on: how long trials take, and how many failed of late."""
+        failed = verdict.end is End.FAIL and verdict.kind != "interrupted"
+        self._recent.append(failed)
+        if verdict.end is End.COMPLETE:
+            self._seconds.append(seconds)
+        if verdict.kind == "interrupted":
+            self.reason = self.reason or Reason.INTERRUPTED
+        if failed:
+            self.failure = verdict
+        size = min(max(10, self.settings.n_jobs), self.settings.n_trials)
+        if self.reason is None and sum(self._recent[-size:]) > self.settings.max_failure_rate * size:
+            self.reason = Reason.FAILURES
+
+    def _look_for_orphans(self) -> None:
+        """Fail the trials of dead sweepers, and enqueue their parameters again."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        for trial in self.presence.orphans(self._trials()):
+            self.adopt(trial)
+
+    def _wait_for_verdict(self) -> bool:
+        """Before the end, see whether sweepers elsewhere live whose trials would be left; False if known."""
+        doubtful = self.presence.undecided(self._trials())
+        if not doubtful:
+            return False
+        if not self._doubts:
+            numbers = ", ".join(str(t.number) for t in doubtful)
+            self.view.say(f"waiting up to a minute to see whether trial {numbers} still has a sweeper")
+        self._doubts = True
+        self._looked = -1e9
+        time.sleep(1.0)
+        return True
+
+    def adopt(self, trial: FrozenTrial) -> None:
+        """Give up a trial whose sweeper is dead; whoever's tell comes first enqueues it again."""
+        import optuna
+
+        try:
+            self.study._storage.set_trial_user_attr(trial._trial_id, "cause", "its sweeper died")
+            self.study.tell(trial.number, state=_state(End.FAIL))
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            return
+        again = studies.requeue(self.study, trial, "orphaned", self.settings.retries)
+        then = "; it runs again with the same parameters" if again else ""
+        self.view.say(f"trial {trial.number} was left by a sweeper that died{then}")
+
+    def _give_up(self) -> None:
+        """End what still runs; it is enqueued again, for whoever resumes the study."""
+        self.pool.close(kill=True)
+        why = self.reason.value if self.reason is not None else "the loop broke off"
+        for running in list(self.running.values()):
+            self._tell(running, Verdict(End.FAIL, kind="interrupted", cause=f"stopped: {why}"))
+        self.running.clear()
+
+    def _deadline(self) -> float:
+        return self._start + self.settings.timeout if self.settings.timeout else float("inf")
+
+    def _time_is_up(self) -> bool:
+        """Also true when a trial of the usual length would not end in time."""
+        usual = statistics.median(self._seconds) if self._seconds else 0.0
+        if time.monotonic() + usual < self._deadline():
+            return False
+        if not self.running:
+            self.reason = self.reason or Reason.TIMEOUT
+        return True
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+
+def _state(end: End) -> TrialState:
+    from optuna.trial import TrialState
+
+    return {End.COMPLETE: TrialState.COMPLETE, End.PRUNED: TrialState.PRUNED, End.FAIL: TrialState.FAIL}[end]

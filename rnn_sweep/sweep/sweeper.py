@@ -1,0 +1,217 @@
+"""A whole sweep: check, make the study, run the loop, show what came out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from rich.console import Console
+
+from rnn_sweep.errors import UserError
+from rnn_sweep.sweep import hooks, samplers
+from rnn_sweep.sweep import study as studies
+from rnn_sweep.sweep.compose import cached
+from rnn_sweep.sweep.dry_run import show
+from rnn_sweep.sweep.loop import Loop, Reason
+from rnn_sweep.sweep.plan import Plan, check_study, make_plan, make_sampler
+from rnn_sweep.sweep.pool import open_pool
+from rnn_sweep.sweep.presence import Presence
+from rnn_sweep.sweep.progress import Progress
+from rnn_sweep.sweep.results import Command, report, winners, write_results
+from rnn_sweep.sweep.settings import Settings
+from rnn_sweep.sweep.space import quoted
+from rnn_sweep.sweep.verdict import Verdict
+from rnn_sweep.trial import STORAGE_VARIABLE, masked, quiet
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+MakeLauncher = Callable[[DictConfig, HydraContext, TaskFunction], Launcher]
+
+
+def main(
+    config: DictConfig,
+    context: HydraContext,
+    task: TaskFunction,
+    arguments: Sequence[str],
+    make_launcher: MakeLauncher,
+) -> None:
+    """Run a sweep from Hydra's ``Sweeper.sweep``.
+
+    Raises:
+        SystemExit: 2 for a user's mistake, 1 when the sweep gave up or no trial has a value, 130 after
+        Ctrl-C.
+    """
+    console = Console()
+    try:
+        reason, has_result = sweep(config, context, task, arguments, make_launcher, console)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    if reason is Reason.INTERRUPTED:
+        raise SystemExit(130)
+    if reason is Reason.FAILURES or not has_result:
+        raise SystemExit(1)
+
+
+def sweep(
+    config: DictConfig,
+    context: HydraContext,
+    task: TaskFunction,
+    arguments: Sequence[str],
+    make_launcher: MakeLauncher,
+    console: Console,
+) -> tuple[Reason, bool]:
+    """Run a sweep.
+
+    Returns:
+        Why it ended, and whether the study has a best trial.
+
+    Raises:
+        UserError: found before any trial was created.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    context = HydraContext(config_loader=cached(context.config_loader), callbacks=context.callbacks)
+    plan = make_plan(config, context, task, arguments)
+    settings, folder = plan.settings, Path(config.hydra.runtime.cwd)
+    check_study(settings, folder, plan.space)
+    sampler = make_sampler(plan, 0)  # refuses what it must before there is a study
+    samplers.check_pruner(settings.pruner)
+    if settings.dry_run:
+        show(plan.suggester, plan.points, sampler, settings.directions, console)
+        return Reason.DONE, True
+    study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
+    prepare(config, settings, url)
+    with Presence(study) as presence, terminable():
+        study.sampler = make_sampler(plan, presence.session) if presence.session else sampler
+        parent = hooks.begin(task, plan.suggester.defaults, study, masked(url))
+        launcher = make_launcher(config, context, task)
+        reason, failure = _work(study, url, plan, launcher, presence, parent, "trial" in config, console)
+    hooks.end(task, parent, _summary(study, reason))
+    _conclude(config, study, url, reason, failure, console)
+    return reason, bool(winners(study))
+
+
+def _work(
+    study: Study,
+    url: str,
+    plan: Plan,
+    launcher: Launcher,
+    presence: Presence,
+    parent: str | None,
+    identity: bool,
+    console: Console,
+) -> tuple[Reason, Verdict | None]:
+    """Run the loop over a pool of the launcher's; also returns the latest failure."""
+    settings = plan.settings
+    if samplers.is_grid(settings.sampler):
+        settings = replace(settings, n_trials=min(settings.n_trials, samplers.grid_size(plan.space)))
+    with studies.ask_lock(url), quiet():
+        for point in plan.points:
+            study.enqueue_trial(point, skip_if_exists=True)
+    pool = open_pool(launcher, settings.n_jobs)
+    with Progress(study, settings.n_trials, pool.slots, console) as progress:
+        progress.say(f"study {study.study_name} in {studies.shown(url)}")
+        for remark in plan.remarks:
+            progress.say(f"trial 0: {remark}")
+        loop = Loop(study, url, settings, plan.suggester, plan.constraints, pool, presence, progress, identity, parent)
+        try:
+            reason = loop.run()
+        finally:
+            pool.close(kill=bool(loop.running))
+    return reason, loop.failure
+
+
+def _conclude(
+    config: DictConfig, study: Study, url: str, reason: Reason, failure: Verdict | None, console: Console
+) -> None:
+    """Write and print the results."""
+    folder = Path(config.hydra.sweep.dir)
+    path = write_results(study, folder, masked(url))
+    OmegaConf.save(config, folder / "multirun.yaml")
+    arguments = [f"hydra.sweeper.storage={masked(url)}" if _names_storage(a) else a for a in sys.argv[1:]]
+    report(study, console, Command(arguments), path, studies.shown(url))
+    if reason is not Reason.DONE:
+        console.print(f"ended early: {reason.value}")
+    if reason is Reason.FAILURES and failure is not None:
+        if failure.error is not None:
+            traceback.print_exception(failure.error)
+        rule = "hydra.sweeper.max_failure_rate"
+        print(f"error: too many trials failed ({rule}); the latest: {failure.cause}", file=sys.stderr)
+    elif not winners(study):
+        latest = f"; the latest failure: {failure.cause}" if failure else ""
+        print(f"error: the study has no complete trial that meets its constraints{latest}", file=sys.stderr)
+
+
+def _names_storage(argument: str) -> bool:
+    return (
+        argument.startswith("hydra.sweeper.storage=")
+        and masked(argument.partition("=")[2]) != argument.partition("=")[2]
+    )
+
+
+def _summary(study: Study, reason: Reason) -> dict[str, Any]:
+    best = winners(study)
+    first = best[0] if best else None
+    found = first and {
+        "number": first.number,
+        "values": list(first.values),
+        "params": first.params,
+        "run_id": first.user_attrs.get("run_id"),
+    }
+    return {
+        "reason": reason.value,
+        "trials": len(studies.counted(study.get_trials(deepcopy=False))),
+        "best": found,
+    }
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C within the context, so that the study is left in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def prepare(config: DictConfig, settings: Settings, url: str) -> None:
+    """Change the configuration that jobs get: no password in it, no ``trial`` in folder names."""
+    lines: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+    extra = []
+    secret = settings.storage is not None and masked(settings.storage) != settings.storage
+    if secret:
+        os.environ[STORAGE_VARIABLE] = url  # what jobs on this machine complete the masked URL from
+        lines = [line for line in lines if not line.startswith("hydra.sweeper.storage=")]
+        extra.append(f"hydra.sweeper.storage={quoted(masked(url))}")
+    keys = list(config.hydra.job.config.override_dirname.exclude_keys)
+    if "trial" in config and "trial" not in keys:
+        extra.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join([*keys, 'trial'])}]")
+    with read_write(config.hydra), open_dict(config.hydra):
+        if secret:
+            config.hydra.sweeper.storage = masked(url)
+        config.hydra.overrides.hydra = [*lines, *extra]
+        if OmegaConf.select(config, "hydra.hydra_logging.root.level") == "INFO":
+            config.hydra.hydra_logging.root.level = "WARNING"  # a launcher's lines about each job

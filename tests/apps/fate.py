@@ -1,0 +1,31 @@
+"""A job whose end is told by its configuration."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig
+
+ConfigStore.instance().store(
+    name="fate", node={"x": 1.0, "fate": "value", "seconds": 0.0, "once": False, "other": 0, "trial": None}
+)
+
+
+@hydra.main(version_base="1.3", config_path=None, config_name="fate")
+def main(cfg: DictConfig) -> object:
+    time.sleep(cfg.seconds)
+    if cfg.once and Path("happened").exists():
+        return cfg.x
+    Path("happened").touch()
+    if cfg.fate == "raise":
+        raise RuntimeError("so it was written")
+    if cfg.fate == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"value": cfg.x, "no_number": float("nan"), "text": "much", "pair": (cfg.x, -cfg.x)}[cfg.fate]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The quick way to compose a job gives what Hydra's own gives; and nothing secret is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from rnn_sweep.sweep.compose import CachedLoader, cached
+from rnn_sweep.sweep.settings import parse_settings
+from rnn_sweep.sweep.sweeper import prepare
+
+CONF = Path(__file__).resolve().parents[1] / "apps" / "sphere" / "conf"
+
+
+@pytest.fixture
+def app() -> Iterator[Hydra]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra
+
+
+def compose(app: Hydra, *overrides: str) -> DictConfig:
+    """What a sweeper is set up with."""
+    lines = ["hydra/sweeper=optuna", "hydra.mode=MULTIRUN", "hydra.job.name=app", *overrides]
+    return app.config_loader.load_configuration("config", lines, RunMode.MULTIRUN)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["x=3", "y=0.5"],
+        ["optimizer=sgd", "optimizer.momentum=0.9", "x=1"],
+        ["optimizer=sgd", "+optimizer.nesterov=true", "~z", "++w='a b'"],
+        ["~optimizer"],
+        ["+optimizer@second=sgd"],
+        ["optimizer={lr:3}", "trial={study_name:'a',number:3}"],
+        ["hydra.job.num=3", "x=2"],
+        ["x=${y}", "y=7"],
+    ],
+)
+def test_same_as_hydra(app: Hydra, overrides: list[str]) -> None:
+    master = compose(app, "hydra.sweep.subdir=${hydra.job.override_dirname}")
+    loader = cached(app.config_loader)
+    assert isinstance(loader, CachedLoader)
+    expected = app.config_loader.load_sweep_config(master, list(overrides))
+    for _ in range(2):  # the second time from memory
+        got = loader.load_sweep_config(master, list(overrides))
+        assert OmegaConf.to_yaml(got) == OmegaConf.to_yaml(expected)
+        assert OmegaConf.is_struct(got) == OmegaConf.is_struct(expected)
+        got.x = 11  # a job may do with its configuration what it likes
+
+
+def test_a_password_is_in_no_job(app: Hydra) -> None:
+    url = "postgresql://me:hunter2@host/db"
+    for master in (compose(app, f"hydra.sweeper.storage='{url}'"), compose(app)):
+        settings = parse_settings({"storage": url})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RNN_SWEEP_STORAGE", "")
+            prepare(master, settings, url)
+        job = app.config_loader.load_sweep_config(master, ["x=1"])
+        assert "hunter2" not in OmegaConf.to_yaml(job) + OmegaConf.to_yaml(master)
+        assert job.hydra.sweeper.storage == "postgresql://me@host/db"
+        assert "trial" in job.hydra.job.config.override_dirname.exclude_keys

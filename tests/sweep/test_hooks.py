@@ -1,0 +1,99 @@
+"""What an application adds to its sweep, and what a job says through its reporter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from rnn_sweep.errors import UserError
+from rnn_sweep.trial import PRUNER_ATTR, Reporter, build_pruner, open_storage
+from tests.sweep.conftest import Sweeps
+
+
+def test_a_parent_run_and_its_children(sweeps: Sweeps) -> None:
+    args = ["hooked.py", "x=interval(0,1)", "hydra.sweeper.study_name=h", "hydra.sweep.dir=out"]
+    sweeps.run(*args, "hydra.sweeper.n_trials=2")
+    parent, summary = json.loads((sweeps.folder / "ended.json").read_text())
+    assert parent == "parent of h"
+    assert summary["trials"] == 2
+    assert summary["best"]["number"] == sweeps.study("h").best_trial.number
+    sweeps.run(*args, "hydra.sweeper.n_trials=3")
+    assert json.loads((sweeps.folder / "begun.json").read_text()) == [8, "h", "parent of h"], "resumed, not new"
+
+
+def test_the_applications_own_rules_hold_before_the_first_trial(sweeps: Sweeps) -> None:
+    message = sweeps.refused("hooked.py", "hidden=range(0,4)", "hydra.sweep.dir=out")
+    assert message == "error: hidden=0: hidden must be at least 1, got 0\n"
+
+
+def test_a_reporter_without_a_sweep_does_nothing() -> None:
+    code = (
+        "import sys; from rnn_sweep.trial import Reporter; r = Reporter(None);"
+        "assert r.report(0, 1.0); r.note('a', 1); assert 'optuna' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> tuple[str, optuna.Study]:
+    url = f"journal://{tmp_path}/s.journal"
+    study = optuna.create_study(study_name="s", storage=open_storage(url), direction="maximize")
+    study.set_user_attr(PRUNER_ATTR, json.dumps({"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1}))
+    return url, study
+
+
+def test_reports(study: tuple[str, optuna.Study]) -> None:
+    url, stored = study
+    first, second = stored.ask(), stored.ask()
+    one, two = (Reporter({"study_name": "s", "storage": url, "number": t.number}) for t in (first, second))
+    assert one.report(0, 1.0)
+    assert one.report(0, 5.0), "a step is reported once"
+    one.note("run_id", "abc")
+    stored.tell(first, 1.0)
+    assert not one.report(2, 1.0), "a trial that was given up stops"
+    assert two.report(0, 2.0)
+    two.report(1, float("nan"))
+    trials = stored.get_trials()
+    assert trials[0].intermediate_values[0] == 1.0
+    assert trials[0].user_attrs["run_id"] == "abc"
+    assert list(trials[1].intermediate_values) == [0, 1]
+
+
+def test_a_worse_trial_is_stopped(study: tuple[str, optuna.Study]) -> None:
+    url, stored = study
+    first, second = stored.ask(), stored.ask()
+    Reporter({"study_name": "s", "storage": url, "number": 0}).report(0, 1.0)
+    stored.tell(first, 1.0)
+    assert not Reporter({"study_name": "s", "storage": url, "number": second.number}).report(0, 0.5)
+
+
+def test_several_objectives_are_never_pruned(tmp_path: Path) -> None:
+    url = f"journal://{tmp_path}/m.journal"
+    optuna.create_study(study_name="m", storage=open_storage(url), directions=["minimize", "maximize"]).ask()
+    assert Reporter({"study_name": "m", "storage": url, "number": 0}).report(0, 1.0)
+
+
+def test_only_pruners_are_made_from_what_a_study_says() -> None:
+    for node in ({"_target_": "os.system", "command": "true"}, {"_target_": "optuna.pruners.Nop"}, {}):
+        with pytest.raises(UserError, match=r"optuna\.pruners\.MedianPruner"):
+            build_pruner(node)
+    with pytest.raises(UserError, match="refuses its arguments"):
+        build_pruner({"_target_": "optuna.pruners.MedianPruner", "patience": 3})
+
+
+def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
+    url = f"journal://{tmp_path}/t.journal"
+    study = optuna.create_study(study_name="t", storage=open_storage(url))
+    study.tell(study.ask(), 1.0)
+    with (tmp_path / "t.journal").open("a") as file:
+        file.write('{"op_code": 4, "worker')
+    again = optuna.load_study(study_name="t", storage=open_storage(url))
+    again.tell(again.ask(), 2.0)
+    states = [t.state for t in optuna.load_study(study_name="t", storage=open_storage(url)).trials]
+    assert states == [TrialState.COMPLETE] * 2

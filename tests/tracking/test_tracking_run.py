@@ -1,0 +1,234 @@
+"""Runs in a real sqlite store: what is recorded, how they end, and how they go on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from rnn_sweep import tracking
+from rnn_sweep.config import TrackingConfig
+from rnn_sweep.errors import UserError
+from rnn_sweep.models.recurrent import ModelSpec, RecurrentClassifier
+from rnn_sweep.outcome import State
+
+EXAMPLE = np.zeros((1, 28, 28), np.float32)
+PARAMS = {"model": {"hidden_dim": 8}, "tracking": {"uri": "http://ann:s3cret@h"}, "trainer": {"resume": None}}
+
+
+@pytest.fixture
+def config() -> TrackingConfig:
+    return TrackingConfig(tags={"team": "a"})
+
+
+@pytest.fixture
+def client(database) -> MlflowClient:
+    return MlflowClient(tracking_uri=f"sqlite:///{database}")
+
+
+def start(config: TrackingConfig, **more):
+    given = {
+        "params": PARAMS,
+        "overrides": ["seed=1", "tracking.uri=http://ann:s3cret@h"],
+        "output_dir": Path("out"),
+    }
+    return tracking.start_run(config, **{**given, **more})
+
+
+def epochs(count: int) -> list[dict[str, float]]:
+    return [
+        {"train/loss": 1 / n, "val/loss": 1.1 / n, "train/accuracy": 1 - 0.1 / n, "val/accuracy": 1 - 0.2 / n}
+        for n in range(1, count + 1)
+    ]
+
+
+def model() -> RecurrentClassifier:
+    torch.manual_seed(0)
+    return RecurrentClassifier(ModelSpec(cell="rnn", input_dim=28, hidden_dim=8, nonlinearity="relu"))
+
+
+def artifacts(client: MlflowClient, run_id: str) -> set[str]:
+    return {file.path for file in client.list_artifacts(run_id)}
+
+
+def test_a_complete_run(config, client, tmp_path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"weights")
+    run = start(config, tags={"kind": "plain"})
+    history = epochs(3)
+    for number, metrics in enumerate(history, 1):
+        run.log_epoch(number, metrics)
+    final = {"test/loss": 0.4, "test/accuracy": 0.9, "val/accuracy": 0.99}
+    run.finish(State.COMPLETE, final, history, model(), EXAMPLE, [weights])
+
+    kept = client.get_run(run.run_id)
+    assert kept.info.status == "FINISHED"
+    assert kept.data.params["model.hidden_dim"] == "8"
+    assert kept.data.metrics["test/accuracy"] == 0.9
+    assert [(p.step, p.value) for p in client.get_metric_history(run.run_id, "val/accuracy")] == [
+        (number, metrics["val/accuracy"]) for number, metrics in enumerate(history, 1)
+    ]
+    assert kept.data.tags.items() >= {"team": "a", "kind": "plain", "state": "complete"}.items()
+    assert {"version.torch", "mlflow.source.name", "overrides", "output_dir"} <= kept.data.tags.keys()
+    assert artifacts(client, run.run_id) >= {
+        "config.yaml",
+        "overrides.yaml",
+        "curves.png",
+        "weights.safetensors",
+    }
+    assert Path(client.download_artifacts(run.run_id, "curves.png")).read_bytes().startswith(b"\x89PNG")
+    assert run.ui_hint == "mlflow ui"
+
+
+def test_credentials_are_recorded_nowhere(config, client, tmp_path, caplog) -> None:
+    run = start(config)
+    run.fail(RuntimeError("no http://ann:s3cret@h"), "Traceback …\nRuntimeError: no http://ann:s3cret@h\n")
+    assert client.get_run(run.run_id).data.params["tracking.uri"] == "http://ann:***@h"
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert b"s3cret" not in path.read_bytes(), path
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [(State.PRUNED, "FINISHED"), (State.DIVERGED, "FINISHED"), (State.INTERRUPTED, "KILLED")],
+)
+def test_other_ends(config, client, state, status) -> None:
+    run = start(config)
+    run.finish(state, {}, [], None, None, [])
+    kept = client.get_run(run.run_id)
+    assert (kept.info.status, kept.data.tags["state"]) == (status, state.value)
+    assert "curves.png" not in artifacts(client, run.run_id)  # there is nothing to draw
+
+
+def test_a_failed_run_keeps_its_traceback(config, client) -> None:
+    run = start(config)
+    run.fail(ValueError("bad luck"), "Traceback …\nValueError: bad luck\n")
+    kept = client.get_run(run.run_id)
+    assert (kept.info.status, kept.data.tags["error"]) == ("FAILED", "ValueError: bad luck")
+    assert "bad luck" in Path(client.download_artifacts(run.run_id, "traceback.txt")).read_text()
+
+
+def test_a_killed_run(config, client) -> None:
+    run = start(config)
+    run.kill()
+    assert client.get_run(run.run_id).info.status == "KILLED"
+
+
+def test_a_child_run(config, client) -> None:
+    parent = start(config, run_name="sweep")
+    child = start(config, parent_run_id=parent.run_id)
+    found = client.search_runs(["1"], f"tags.mlflow.parentRunId = '{parent.run_id}'")
+    assert [run.info.run_id for run in found] == [child.run_id]
+
+
+def test_several_open_runs_do_not_mix(config, client) -> None:
+    runs = [start(config) for _ in range(3)]
+    for number in (1, 2):
+        for value, run in enumerate(runs):
+            run.log_epoch(number, {"val/loss": value})
+    for value, run in enumerate(runs):
+        assert [(p.step, p.value) for p in client.get_metric_history(run.run_id, "val/loss")] == [
+            (1, value),
+            (2, value),
+        ]
+
+
+def test_a_resumed_run_has_every_point_once(config, client) -> None:
+    history = epochs(4)
+    first = start(config)
+    for number in (1, 2, 3):
+        first.log_epoch(number, history[number - 1])
+    # Killed here: epochs 2 and 3 were recorded, the checkpoint is of epoch 1.
+    again = start(config, run_id=first.run_id, params={**PARAMS, "trainer": {"resume": "out"}, "seed": 1})
+    for number in (2, 3, 4):
+        again.log_epoch(number, history[number - 1])
+    again.finish(State.COMPLETE, {"test/loss": 0.4}, history, model(), EXAMPLE, [])
+    # Killed after the results, before the end was recorded.
+    last = start(config, run_id=first.run_id)
+    last.log_epoch(4, history[3])
+    last.finish(State.COMPLETE, {"test/loss": 0.4}, history, model(), EXAMPLE, [])
+
+    kept = client.get_run(first.run_id)
+    assert again.run_id == last.run_id == first.run_id
+    assert kept.info.status == "FINISHED"
+    for key in history[0]:
+        assert [p.step for p in client.get_metric_history(first.run_id, key)] == [1, 2, 3, 4]
+    assert len(client.get_metric_history(first.run_id, "test/loss")) == 1
+    assert len(kept.outputs.model_outputs) == 1
+    assert (kept.data.params["trainer.resume"], kept.data.params["seed"]) == ("null", "1")
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+def test_resuming_a_run_that_is_gone(config, client, deleted) -> None:
+    run_id = start(config).run_id if deleted else "0" * 32
+    if deleted:
+        client.delete_run(run_id)
+    with pytest.raises(UserError, match=f"trainer.resume: run {run_id}"):
+        start(config, run_id=run_id)
+
+
+def test_a_store_that_breaks_in_the_middle_does_not_end_the_run(config, client, tmp_path, caplog) -> None:
+    run = start(config)
+    run.log_epoch(1, {"val/loss": 1.0})
+    hidden = (tmp_path / "mlflow.db").rename(tmp_path / "away.db")
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    run.log_epoch(2, {"val/loss": 0.5})
+    assert "epoch 2 not recorded" in caplog.text
+    hidden.replace(tmp_path / "mlflow.db")
+    run.log_epoch(3, {"val/loss": 0.4})
+    assert [p.step for p in client.get_metric_history(run.run_id, "val/loss")] == [1, 2, 3]
+
+
+def test_tracking_turned_off_records_nothing(tmp_path) -> None:
+    run = start(TrackingConfig(enabled=False))
+    run.log_epoch(1, {"val/loss": 1.0})
+    run.finish(State.COMPLETE, {}, [], None, None, [])
+    assert (run.run_id, run.ui_hint) == (None, None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_and_ui_of_a_database_elsewhere(client, tmp_path, monkeypatch) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    run = start(TrackingConfig(uri="sqlite:///../mlflow.db", experiment="a b"))
+    assert "config.yaml" in artifacts(client, run.run_id)
+    assert list(other.iterdir()) == []
+    assert run.ui_hint.startswith("mlflow ui --backend-store-uri sqlite:///")
+
+
+@pytest.mark.slow
+def test_the_model_loads_in_a_fresh_process(config, client, tmp_path) -> None:
+    run = start(config)
+    network = model()
+    run.finish(State.COMPLETE, {"test/loss": 0.4}, epochs(1), network, EXAMPLE, [])
+    images = np.random.default_rng(0).random((5, 28, 28), dtype=np.float32)
+    np.save("images.npy", images)
+    script = (
+        "import sys, mlflow, numpy as np, torch\n"
+        "mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
+        "address, images = f'runs:/{sys.argv[1]}/model', np.load('images.npy')\n"
+        "with torch.no_grad():\n"
+        "    logits = mlflow.pytorch.load_model(address)(torch.from_numpy(images))\n"
+        "np.save('logits.npy', logits.numpy())\n"
+        "served = mlflow.pyfunc.load_model(address)\n"
+        "np.save('served.npy', served.predict(images))\n"
+        "print(served.metadata.signature.inputs, served.metadata.signature.outputs)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, run.run_id], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "float32', (-1, 28, 28)" in done.stdout
+    assert "float32', (-1, 10)" in done.stdout
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(np.load("logits.npy"), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.load("served.npy"), expected, rtol=1e-6)
+    linked = client.get_logged_model(client.get_run(run.run_id).outputs.model_outputs[0].model_id)
+    assert {metric.key for metric in linked.metrics} == {"test/loss"}

@@ -1,0 +1,106 @@
+"""A real MLflow server on loopback: in front of a store of ours, and as the store itself."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnn_sweep import tracking
+from rnn_sweep.config import TrackingConfig
+from rnn_sweep.models.recurrent import ModelSpec, RecurrentClassifier
+from rnn_sweep.outcome import State
+
+pytestmark = pytest.mark.slow
+
+EXAMPLE = np.zeros((1, 28, 28), np.float32)
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", *arguments, "--port", str(port), "--workers", "1"]
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait(server, address, folder / "server.log")
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # the process group that this test started, workers included
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _wait(server: subprocess.Popen, address: str, log: Path) -> None:
+    for _ in range(240):
+        if _answers(address):
+            return
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.25)
+    pytest.fail(log.read_text())
+
+
+def _answers(address: str) -> bool:
+    try:
+        return get(f"{address}/health") == b"OK"
+    except OSError:
+        return False
+
+
+def get(address: str) -> bytes:
+    with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310
+        return answer.read()
+
+
+def record(config: TrackingConfig):
+    tracking.check(config)
+    run = tracking.start_run(config, params={"seed": 1}, overrides=["seed=1"], output_dir=Path("out"))
+    metrics = {"train/loss": 1.0, "val/loss": 1.1, "train/accuracy": 0.9, "val/accuracy": 0.8}
+    run.log_epoch(1, metrics)
+    network = RecurrentClassifier(ModelSpec(cell="rnn", input_dim=28, hidden_dim=8))
+    run.finish(State.COMPLETE, {"test/accuracy": 0.9}, [metrics], network, EXAMPLE, [])
+    return run
+
+
+def shown(address: str, run_id: str) -> None:
+    """What the UI asks for is there: the run, its files, its picture, its model."""
+    run = json.loads(get(f"{address}/api/2.0/mlflow/runs/get?run_id={run_id}"))["run"]
+    assert run["info"]["status"] == "FINISHED"
+    listed = json.loads(get(f"{address}/api/2.0/mlflow/artifacts/list?run_id={run_id}"))
+    assert {"curves.png", "config.yaml"} <= {file["path"] for file in listed["files"]}
+    assert get(f"{address}/get-artifact?path=curves.png&run_uuid={run_id}").startswith(b"\x89PNG")
+    model_id = run["outputs"]["model_outputs"][0]["model_id"]
+    model = json.loads(get(f"{address}/api/2.0/mlflow/logged-models/{model_id}"))["model"]
+    assert model["info"]["status"] == "LOGGED_MODEL_READY"
+
+
+def test_a_bare_mlflow_ui_shows_the_run(tmp_path) -> None:
+    run = record(TrackingConfig())
+    assert run.ui_hint == "mlflow ui"
+    with serving(tmp_path, "ui") as address:
+        shown(address, run.run_id)
+
+
+def test_a_server_as_the_store(tmp_path) -> None:
+    (tmp_path / "server").mkdir()
+    with serving(tmp_path / "server", "server") as address:
+        run = record(TrackingConfig(uri=address))
+        assert run.ui_hint.startswith(f"{address}/#/experiments/")
+        shown(address, run.run_id)
+    assert {path.name for path in tmp_path.iterdir()} == {"server"}
