@@ -1,8 +1,10 @@
-"""Images per second of the lane kernels, against the tutorial loop and against the machine's own matrix products.
+"""Images per second of the lane kernels, against the tutorial loop and the machine's own matrix products.
 
-Every figure is one training step after another (gather, forward, backward, clip, optimiser) on random pixels of MNIST's
-shape. Ours and the baselines take turns, several times over, and the median of the turns is printed. ``tutorial`` is
-``DataLoader`` + ``ToTensor`` + ``nn.RNN``, one process per core, all running at once.
+Every figure is one training step after another (gather, forward, backward, clip, optimiser) on random pixels of
+MNIST's shape. Ours and the baselines take turns, several times over, and the median of the turns is printed. The
+tutorial is ``DataLoader`` + ``ToTensor`` + ``nn.RNN``: ``/one`` is one process with all threads, ``/all`` one process
+with one thread per core, all running at once. ``of bmm`` is the rate of the products that training needs as a
+fraction of ``torch.bmm``'s at [K, 64, H] x [K, H, H], as torch runs it and as the lanes run it (``of fast``).
 
     python benchmarks/kernels.py                       # the table of hidden sizes
     python benchmarks/kernels.py --cells rnn gru lstm --hidden 128 --lanes 1 8 --seconds 2
@@ -16,7 +18,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import IO, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +30,7 @@ from rnn_sweep.lanes.precision import fast_products
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 
 T, I, BATCH, IMAGES = 28, 28, 64, 20_000  # noqa: E741
+THREADS = torch.get_num_threads()
 
 
 def rate(step: Callable[[], int], seconds: float) -> float:
@@ -37,14 +42,15 @@ def rate(step: Callable[[], int], seconds: float) -> float:
 
 
 def spec_for(cell: str, hidden: int) -> ModelSpec:
+    """Return the shape that is measured."""
     plain = cell == "rnn"
-    return ModelSpec(cell, I, hidden, 1, "relu" if plain else None, 0.0, "identity" if plain else "default")  # type: ignore[arg-type]
+    return ModelSpec(cell, I, hidden, 1, "relu" if plain else None, 0.0, "identity" if plain else "default")
 
 
 def lane_step(cell: str, hidden: int, lanes: int, precision: str) -> Callable[[], int]:
     """One training step of ``lanes`` lanes, each with its own shuffle, norm and RMSprop."""
     spec = spec_for(cell, hidden)
-    net = LaneNetwork(spec, lanes, precision=precision)  # type: ignore[arg-type]
+    net = LaneNetwork(spec, lanes, precision=precision, threads=THREADS)  # type: ignore[arg-type]
     for lane in range(lanes):
         model = RecurrentClassifier(spec)
         initialise(model, spec, lane)
@@ -67,14 +73,14 @@ def lane_step(cell: str, hidden: int, lanes: int, precision: str) -> Callable[[]
 
 
 def product_rate(hidden: int, lanes: int) -> float:
-    """Floating-point operations per second of one ``torch.bmm`` [K, B, H] × [K, H, H] as torch runs it by default."""
+    """Floating-point operations per second of ``torch.bmm`` [K, B, H] x [K, H, H]."""
     a, b = torch.randn(lanes, BATCH, hidden), torch.randn(lanes, hidden, hidden)
     out = torch.empty(lanes, BATCH, hidden)
     return rate(lambda: torch.bmm(a, b, out=out).shape[0], 0.3) * 2 * BATCH * hidden * hidden
 
 
 def floating_operations(cell: str, hidden: int) -> int:
-    """Operations that one training image needs at least: products with the weights, forward and twice backward."""
+    """Operations of the products that one training image needs, forward and backward."""
     gates = {"rnn": 1, "gru": 3, "lstm": 4}[cell]
     forward = 2 * T * gates * hidden * (hidden + I)
     return 3 * forward - 2 * T * gates * hidden * I  # no gradient with respect to the pixels
@@ -99,6 +105,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 
 def tutorial_step(cell: str, hidden: int) -> Callable[[], int]:
+    """One step as in the tutorials."""
     model = RecurrentClassifier(spec_for(cell, hidden))
     optimiser = torch.optim.RMSprop(model.parameters(), lr=1e-4)
     loader = torch.utils.data.DataLoader(Pictures(), batch_size=BATCH, shuffle=True)
@@ -143,45 +150,53 @@ class Tutorials:
         ]
 
     def rate(self, cell: str, hidden: int, seconds: float) -> float:
+        """Return the images per second of all processes together."""
         for process in self.processes:
-            assert process.stdin is not None
-            process.stdin.write(f"{cell} {hidden} {seconds}\n")
-            process.stdin.flush()
-        answers = [process.stdout.readline() for process in self.processes if process.stdout is not None]
+            stdin = cast("IO[str]", process.stdin)
+            stdin.write(f"{cell} {hidden} {seconds}\n")
+            stdin.flush()
+        answers = [cast("IO[str]", process.stdout).readline() for process in self.processes]
         return sum(map(float, answers))
 
     def close(self) -> None:
+        """End the processes."""
         for process in self.processes:
             process.communicate()
 
 
-def compare(cell: str, hidden: int, lanes: list[int], turns: int, seconds: float, pairs: Tutorials) -> None:
-    one = Tutorials(1, torch.get_num_threads())
+def compare(cell: str, hidden: int, lanes: list[int], turns: int, seconds: float, all_: Tutorials) -> None:
+    """Measure everything in turns and print the rows of one cell and hidden size."""
+    one = Tutorials(1, THREADS)
     ours = {(k, p): lane_step(cell, hidden, k, p) for k in lanes for p in ("fp32", "bf16")}
     for step in ours.values():
         rate(step, 0.2)
-    measured: dict[object, list[float]] = {}
+    measured: dict[tuple[object, object], list[float]] = defaultdict(list)
     for _ in range(turns):
-        measured.setdefault("pair", []).append(pairs.rate(cell, hidden, seconds))
-        measured.setdefault("one", []).append(one.rate(cell, hidden, seconds))
-        for key, step in ours.items():
-            measured.setdefault(key, []).append(rate(step, seconds))
-            measured.setdefault(("bmm", key[0]), []).append(product_rate(hidden, key[0]))
+        measured["tutorial", "all"].append(all_.rate(cell, hidden, seconds))
+        measured["tutorial", "one"].append(one.rate(cell, hidden, seconds))
+        for (k, precision), step in ours.items():
+            measured[k, precision].append(rate(step, seconds))
+        torch.set_num_threads(THREADS)
+        for k in lanes:
+            measured[k, "bmm"].append(product_rate(hidden, k))
             with fast_products(True):
-                measured.setdefault(("fast", key[0]), []).append(product_rate(hidden, key[0]))
+                measured[k, "fast"].append(product_rate(hidden, k))
+        torch.set_num_threads(1)
     one.close()
     middle = {key: statistics.median(values) for key, values in measured.items()}
     for k, precision in ours:
-        work = middle[k, precision] * floating_operations(cell, hidden)
+        images = middle[k, precision]
+        work = images * floating_operations(cell, hidden)
         print(
-            f"{cell:4} {hidden:4} {k:4}  {precision}  {middle[k, precision] / 1e3:8.1f}"
-            f"  {middle[k, precision] / middle['one']:8.2f}  {middle[k, precision] / middle['pair']:8.2f}"
-            f"  {work / middle['bmm', k]:9.2f}  {work / middle['fast', k]:9.2f}",
+            f"{cell:4} {hidden:4} {k:4}  {precision}  {images / 1e3:8.1f}"
+            f"  {images / middle['tutorial', 'one']:8.2f}  {images / middle['tutorial', 'all']:8.2f}"
+            f"  {work / middle[k, 'bmm']:9.2f}  {work / middle[k, 'fast']:9.2f}",
             flush=True,
         )
 
 
 def main() -> None:
+    """Print one row for each cell, hidden size, number of lanes and precision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", nargs="+", default=["rnn"], choices=["rnn", "gru", "lstm"])
     parser.add_argument("--hidden", nargs="+", type=int, default=[32, 64, 128, 256])
@@ -193,9 +208,10 @@ def main() -> None:
     if options.serve_tutorial:
         serve_tutorial()
         return
+    torch.set_num_threads(1)  # the lanes have threads of their own
     pairs = Tutorials(os.cpu_count() or 1, 1)
-    print(f"{torch.get_num_threads()} threads, batch {BATCH}; thousands of images per second and ratios")
-    print("cell    H    K  type     k img/s  /tutorial  /tutorials  of bmm  of fast bmm")
+    print(f"{THREADS} threads, batch {BATCH}; thousands of images per second and ratios")
+    print("cell    H    K  type   k img/s      /one      /all     of bmm    of fast")
     for cell in options.cells:
         for hidden in options.hidden:
             compare(cell, hidden, options.lanes, options.turns, options.seconds, pairs)

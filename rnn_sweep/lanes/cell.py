@@ -113,3 +113,18 @@ class Cell(ABC):
 def product(z: Tensor, w: Tensor, out: Tensor) -> Tensor:
     """Multiply ``z`` [K, B, Z] by ``w`` transposed, [K, R, Z], into the contiguous ``out`` [K, B, R]."""
     return torch.bmm(z, w.mT, out=out)
+
+
+_MINUS_ONE = torch.tensor(-1.0)
+
+
+def tanh(x: Tensor, out: Tensor) -> Tensor:
+    """Set ``out``, which may be ``x``, to the hyperbolic tangent of ``x``.
+
+    In fp32 on a CPU as 2 σ(2x) - 1, off by 2e-7 at most: torch's own tanh takes five times as long there. In bf16
+    the difference of two numbers near 1 would be off by 4e-3, so that torch's is used.
+    """
+    if x.dtype is not torch.float32 or x.device.type != "cpu":
+        return torch.tanh(x, out=out)
+    torch.mul(x, 2, out=out)
+    return torch.add(_MINUS_ONE, out.sigmoid_(), alpha=2, out=out)

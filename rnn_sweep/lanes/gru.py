@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks, product, sigmoid_backward, tanh_backward
+from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks, product, sigmoid_backward, tanh, tanh_backward
 
 
 class GRU(Cell):
@@ -50,7 +50,7 @@ class GRU(Cell):
         pre, n, H = product(tape_row, w, scratch["pre"]), scratch["n"], out.shape[-1]
         hn, r, z, xn = torch.split(pre, H, dim=-1)
         pre[..., H : 3 * H].sigmoid_()
-        torch.addcmul(xn, r, hn, out=n).tanh_()
+        tanh(torch.addcmul(xn, r, hn, out=n), n)
         torch.lerp(n, tape_row[..., :H], z, out=out)
         return hn, r, z
 

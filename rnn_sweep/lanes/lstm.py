@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks, product, sigmoid_backward, tanh_backward
+from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks, product, sigmoid_backward, tanh, tanh_backward
 
 
 class LSTM(Cell):
@@ -41,13 +41,13 @@ class LSTM(Cell):
         c = scratch["c"]
         i, f, g, o = self._gates(product(z, w, scratch["pre"]))
         c.mul_(f).addcmul_(i, g)
-        torch.mul(o, torch.tanh(c, out=scratch["tanh_c"]), out=out)
+        torch.mul(o, tanh(c, scratch["tanh_c"]), out=out)
 
     def _gates(self, pre: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         H = pre.shape[-1] // 4
         i, f, g, o = torch.split(pre, H, dim=-1)
         pre[..., : 2 * H].sigmoid_()
-        g.tanh_()
+        tanh(g, g)
         o.sigmoid_()
         return i, f, g, o
 
@@ -60,7 +60,7 @@ class LSTM(Cell):
             d_i, d_f, d_g, d_o = torch.split(delta, c.shape[-1], dim=-1)
             sigmoid_backward(c, f, grad_input=d_f)
             c.mul_(f).addcmul_(i, g)
-            torch.tanh(c, out=tanh_c)
+            tanh(c, tanh_c)
             torch.mul(o, tanh_c, out=tape.hidden[t + 1])
             sigmoid_backward(g, i, grad_input=d_i)
             tanh_backward(i, g, grad_input=d_g)

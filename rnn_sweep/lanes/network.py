@@ -123,11 +123,7 @@ class LaneNetwork:
         """Operations of one step's product for the fewest lanes that are taken together."""
         lanes = min(part.stop - part.start for parts in shares for part in parts)
         H, inputs = self.spec.hidden_dim, self.spec.input_dim
-        rows, columns = GATES[self.spec.cell] * H, H + inputs
-            GATES[self.spec.cell] * self.spec.hidden_dim,
-            self.spec.hidden_dim + self.spec.input_dim,
-        )
-        return float(2 * lanes * batch * rows * columns)
+        return float(2 * lanes * batch * GATES[self.spec.cell] * H * (H + inputs))
 
     def _halves(self, batch: int) -> bool:
         """Say whether threads divide the batch: one lane, long steps, no mask drawn for the whole batch."""
@@ -255,7 +251,7 @@ def _joined(results: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 def lanes_at_once(spec: ModelSpec) -> int:
     """How many lanes a thread takes together: enough to pay for the calls, few enough for its cache."""
-    return max(1, min(16, 512 // spec.hidden_dim))
+    return max(1, min(16, 1024 // spec.hidden_dim))
 
 
 def divide(lanes: int, threads: int, at_once: int) -> list[list[slice]]:

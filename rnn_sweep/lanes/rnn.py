@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks, product, tanh_backward, threshold_backward
+from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks, product, tanh, tanh_backward, threshold_backward
 
 
 class RNN(Cell):
@@ -39,7 +39,7 @@ class RNN(Cell):
         if self.relu:
             torch.clamp_min(pre, 0, out=out)
         else:
-            torch.tanh(pre, out=out)
+            tanh(pre, out)
 
     def forward(self, tape: Tape, w: Tensor) -> None:
         """Run all steps; see :meth:`Cell.forward`."""

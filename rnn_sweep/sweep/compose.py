@@ -13,8 +13,9 @@ import pickle
 from collections.abc import Sequence
 from typing import Any
 
+import cloudpickle  # type: ignore[import-untyped]
 import hydra
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -64,7 +65,9 @@ class CachedLoader(ConfigLoaderImpl):
         fixed: Any = OmegaConf.to_container(master.hydra.overrides.hydra, resolve=False)
         key = (*fixed, "|", *groups)
         if key not in self._templates:
-            self._templates[key] = pickle.dumps(super().load_sweep_config(master, groups), protocol=5)
+            # cloudpickle, because Hydra's plugin search runs modules twice in a worker, and a class of the first
+            # time is then not the one that pickle finds under its name.
+            self._templates[key] = cloudpickle.dumps(super().load_sweep_config(master, groups))
         cfg: DictConfig = pickle.loads(self._templates[key])  # noqa: S301 - made by the line above
         return cfg
 
@@ -73,9 +76,6 @@ class CachedLoader(ConfigLoaderImpl):
         """Record the overrides, as Hydra does."""
         job = cfg.hydra.job
         cfg.hydra.overrides.task = [str(o.input_line) for o in parsed]
-        job.override_dirname = get_overrides_dirname(
-            overrides=list(parsed),
-            exclude_keys=job.config.override_dirname.exclude_keys,
-            item_sep=job.config.override_dirname.item_sep,
-            kv_sep=job.config.override_dirname.kv_sep,
-        )
+        form = job.config.override_dirname
+        lines = sorted(str(o.input_line) for o in parsed if o.key_or_group not in form.exclude_keys)
+        job.override_dirname = form.item_sep.join(lines).replace("=", form.kv_sep)

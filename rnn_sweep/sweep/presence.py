@@ -41,11 +41,13 @@ class Presence:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rnn-sweep-heartbeat", daemon=True)
         self._seen: dict[str, tuple[int, float, bool]] = {}
-        self.session = sum(key.startswith(PREFIX) for key in study.user_attrs)
-        """How many sweepers have worked on the study before this one."""
+        self.session = 0
+        """How many sweepers registered before this one; known within the context."""
 
     def __enter__(self) -> Presence:
         self._write()
+        registered = [key for key in self._study.user_attrs if key.startswith(PREFIX)]
+        self.session = registered.index(PREFIX + self.id)
         self._thread.start()
         return self
 

@@ -14,28 +14,22 @@ from rnn_sweep.trial import build_pruner, quiet
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-NEEDS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "CmaEsSampler": (("cmaes",), "cmaes"),
-    "GPSampler": (("scipy", "torch"), "gp"),
-    "QMCSampler": (("scipy",), "qmc"),
-    "WilcoxonPruner": (("scipy",), "wilcoxon"),
-}
-"""Optional packages of a sampler or pruner, and the extra of this package that brings them."""
+NEEDS: dict[str, str] = {"CmaEsSampler": "cmaes"}
+"""The optional package of a sampler or pruner, which is also the extra of this package that brings it."""
 
 _LEGACY = "hydra_plugins.hydra_optuna_sweeper._impl.create_"
 """The official sweeper's own makers of NSGA samplers."""
 
 
 def require(target: str, key: str) -> None:
-    """Check that the optional packages of ``target`` are installed.
+    """Check that the optional package of ``target`` is installed.
 
     Raises:
-        UserError: one is missing; the message names the extra that brings it.
+        UserError: it is missing; the message names the extra that brings it.
     """
-    packages, extra = NEEDS.get(target.rpartition(".")[2], ((), ""))
-    missing = [p for p in packages if importlib.util.find_spec(p) is None]
-    if missing:
-        raise UserError(f"{key}={target} needs {', '.join(missing)}: pip install 'rnn-sweep[{extra}]'")
+    package = NEEDS.get(target.rpartition(".")[2])
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise UserError(f"{key}={target} needs {package}: pip install 'rnn-sweep[{package}]'")
 
 
 def build_sampler(node: Any, space: Space, conditional: bool, directions: int, session: int) -> BaseSampler:
@@ -76,20 +70,24 @@ def _make(target: str, arguments: Mapping[str, Any]) -> BaseSampler:
     from optuna.samplers import BaseSampler
 
     module, _, name = target.rpartition(".")
-    if module == "optuna.samplers" and not hasattr(optuna.samplers, name):
+    ours = module == "optuna.samplers"
+    if ours and not hasattr(optuna.samplers, name):
         known = [n for n in optuna.samplers.__all__ if n.endswith("Sampler")]
         raise UserError(f"hydra.sweeper.sampler: optuna has no {name}; {near(name, known)}")
     try:
         with quiet():
-            grids = {k: v for k, v in arguments.items() if k == "search_space"}
-            rest = {k: v for k, v in arguments.items() if k != "search_space"}
-            sampler = instantiate({"_target_": target, **rest}, **grids, _convert_="all")
+            made = {k: instantiate(v, _convert_="all") if _is_node(v) else v for k, v in arguments.items()}
+            sampler = getattr(optuna.samplers, name)(**made) if ours else instantiate({"_target_": target, **made})
     except (InstantiationException, TypeError, ValueError, ImportError) as error:
         reason = str(error.__cause__ or error).splitlines()[0]
         raise UserError(f"hydra.sweeper.sampler: {target} cannot be made: {reason}") from None
     if not isinstance(sampler, BaseSampler):
         raise UserError(f"hydra.sweeper.sampler must be an Optuna sampler, got {target!r}")
     return sampler
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
 
 
 def check_pruner(node: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from hydra.core.utils import configure_log
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -215,3 +216,4 @@ def prepare(config: DictConfig, settings: Settings, url: str) -> None:
         config.hydra.overrides.hydra = [*lines, *extra]
         if OmegaConf.select(config, "hydra.hydra_logging.root.level") == "INFO":
             config.hydra.hydra_logging.root.level = "WARNING"  # a launcher's lines about each job
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)

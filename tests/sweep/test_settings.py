@@ -12,6 +12,7 @@ from rnn_sweep.errors import UserError
 from rnn_sweep.outcome import Outcome, State
 from rnn_sweep.sweep.constraints import parse_constraints
 from rnn_sweep.sweep.pool import WorkerDied
+from rnn_sweep.sweep.samplers import NEEDS, require
 from rnn_sweep.sweep.settings import Settings, parse_settings
 from rnn_sweep.sweep.verdict import End, judge
 from rnn_sweep.trial import masked, open_storage, unmasked
@@ -138,6 +139,13 @@ def test_passwords_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNN_SWEEP_STORAGE", url)
     assert unmasked(hidden) == url
     assert unmasked("postgresql://me@other/db") == "postgresql://me@other/db"
+
+
+def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    require("optuna.samplers.RandomSampler", "hydra.sweeper.sampler")
+    monkeypatch.setitem(NEEDS, "CmaEsSampler", "no_such_package")
+    with pytest.raises(UserError, match=r"pip install 'rnn-sweep\[no_such_package\]'"):
+        require("optuna.samplers.CmaEsSampler", "hydra.sweeper.sampler")
 
 
 def test_a_store_that_cannot_be_opened() -> None:

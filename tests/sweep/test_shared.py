@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 
 import pytest
 import yaml
@@ -97,9 +98,35 @@ def test_interrupting_leaves_the_study_in_order(sweeps: Sweeps, number: signal.S
     assert sum(t.state is TrialState.COMPLETE for t in trials) == 3
 
 
-def test_worker_processes_report_and_prune(sweeps: Sweeps) -> None:
+def test_ctrl_c_with_worker_processes(sweeps: Sweeps) -> None:
+    """The terminal sends the signal to the whole group; the second one stops what still runs."""
+    args = [SPHERE, X, PROCESSES, "hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=i", "hydra.sweeper.n_trials=9"]
+    process = sweeps.start(*args, "seconds=60")
+    sweeps.wait_for("i", lambda trials: sum("overrides" in t.user_attrs for t in trials) >= 2)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "go on with" in out
+    states = [t.state for t in sweeps.study("i").trials]
+    assert TrialState.RUNNING not in states
+    assert states.count(TrialState.WAITING) == 2
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        "processes",
+        pytest.param("joblib", marks=pytest.mark.slow),
+        pytest.param("submitit_local", marks=pytest.mark.slow),
+    ],
+)
+def test_worker_processes_report_and_prune(sweeps: Sweeps, launcher: str) -> None:
     sweeps.run(
-        "curve.py", "slope=choice(1,0.1,0.2,0.3)", "hydra.sweeper.direction=maximize", PROCESSES,
+        "curve.py", "slope=choice(1,0.1,0.2,0.3)", "hydra.sweeper.direction=maximize",
+        f"hydra/launcher={launcher}",
         "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=p",
         "hydra.sweep.dir=out", "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1",
         "hydra.sweeper.sampler.seed=1",

@@ -1,139 +1,29 @@
-"""The typed configuration of one run, and the only place that turns composed YAML into it.
-
-``parse`` takes what Hydra composed (or any mapping of the same shape), checks types, ranges and contradictions, and
-returns frozen dataclasses. Every later layer reads those; none reads YAML. Checks that need torch or the data
-themselves (optimiser arguments, devices, sizes against the data) are made beside the code that uses them.
-"""
+"""From composed YAML to the schema and back."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rnn_sweep.errors import UserError, near
-
-CELLS = ("rnn", "lstm", "gru")
-NONLINEARITIES = ("relu", "tanh")
-INITS = ("identity", "orthogonal", "default")
-DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("fp32", "bf16")
-OBJECTIVES = (
-    "val/accuracy",
-    "val/loss",
-    "train/accuracy",
-    "train/loss",
-    "parameters",
-    "seconds",
+from rnn_sweep.config.ranges import check_data, check_model, check_seed, check_trainer
+from rnn_sweep.config.schema import (
+    OBJECTIVES,
+    SCHEDULERS,
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    SchedulerConfig,
+    TrackingConfig,
+    TrainerConfig,
 )
-"""What a sweep may optimise. The test set is not among them: a search that sees it has no test set left."""
-
-SCHEDULERS: dict[str, dict[str, float]] = {
-    "none": {},
-    "onecycle": {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4},
-    "cosine": {"min_lr": 0.0},
-    "step": {"step_size": 10, "gamma": 0.1},
-    "plateau": {"factor": 0.1, "patience": 3},
-}
-"""Schedules by name, with their options and defaults; the options are those of the torch classes behind them."""
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """One recurrent classifier: stacked cells and a linear head on the last step."""
-
-    cell: str = "rnn"
-    hidden_dim: int = 128
-    layers: int = 1
-    nonlinearity: str | None = None
-    """``relu`` or ``tanh``, for the plain rnn; None for lstm and gru, whose gates fix it."""
-    dropout: float = 0.0
-    """Probability in [0, 1), between layers, as in ``torch.nn.RNN``: without effect on one layer."""
-    init: str = "default"
-    """``default`` (torch's uniform), ``orthogonal``, or ``identity`` (rnn only; Le et al. 2015, arXiv:1504.00941)."""
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """A ``torch.optim`` class and its arguments."""
-
-    target: str
-    lr: float
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class SchedulerConfig:
-    """A learning-rate schedule of :data:`SCHEDULERS` and its options."""
-
-    name: str = "none"
-    options: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which data, how it is split, and how it is fed."""
-
-    name: str = "mnist"
-    batch_size: int = 64
-    val_size: float = 5000
-    """Images held out for validation: a count, or a fraction in (0, 1)."""
-    limit: int | None = None
-    """At most this many images in each of train, validation and test."""
-    split_seed: int = 0
-    """Seed of the train/validation split; apart from ``seed`` so that runs with other seeds stay comparable."""
-    dir: str | None = None
-    """Cache folder; None is the user's cache."""
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """How a run is trained."""
-
-    epochs: int = 10
-    device: str = "auto"
-    threads: int | None = None
-    """Threads of the matrix products; None leaves torch's choice."""
-    clip_norm: float | None = 1.0
-    """Largest global gradient norm; None is no clipping."""
-    patience: int | None = None
-    """Epochs without a better validation accuracy before the run ends; None is never."""
-    precision: str = "fp32"
-    resume: str | None = None
-    """Output folder of the run to go on with."""
-
-
-@dataclass(frozen=True)
-class TrackingConfig:
-    """Where runs are recorded."""
-
-    enabled: bool = True
-    uri: str = "sqlite:///mlflow.db"
-    experiment: str = "rnn-sweep"
-    run_name: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Config:
-    """Everything that one run is made from."""
-
-    model: ModelConfig
-    optimizer: OptimizerConfig
-    scheduler: SchedulerConfig
-    data: DataConfig
-    trainer: TrainerConfig
-    tracking: TrackingConfig
-    seed: int = 1
-    objective: tuple[str, ...] = ("val/accuracy",)
-    """Metrics of :data:`OBJECTIVES` that a sweep optimises, in the order of its directions."""
-    trial: Mapping[str, Any] | None = None
-    """The identity of a sweep's trial; None in a plain run."""
+from rnn_sweep.errors import UserError, near
 
 
 def parse(cfg: DictConfig | Mapping[str, Any]) -> Config:
@@ -166,10 +56,10 @@ def parse(cfg: DictConfig | Mapping[str, Any]) -> Config:
         objective=_objective(root.get("objective", "val/accuracy")),
         trial=_trial(root.get("trial")),
     )
-    _check_model(config.model)
-    _check_data(config.data)
-    _check_trainer(config.trainer)
-    _check_seed("seed", config.seed)
+    check_model(config.model)
+    check_data(config.data)
+    check_trainer(config.trainer)
+    check_seed("seed", config.seed)
     return config
 
 
@@ -185,9 +75,6 @@ def to_tree(config: Config) -> dict[str, Any]:
     tree["objective"] = list(config.objective)
     del tree["trial"]
     return tree
-
-
-# --- conversion -------------------------------------------------------------------------------------------------
 
 
 def _section(cls: type[Any], prefix: str, node: dict[Any, Any]) -> Any:
@@ -295,60 +182,3 @@ def _trial(node: Any) -> Mapping[str, Any] | None:
     if node is None or isinstance(node, dict):
         return node
     raise UserError(f"trial is set by the sweeper; leave it null, got {node!r}")
-
-
-# --- ranges and contradictions ----------------------------------------------------------------------------------
-
-
-def _one_of(key: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise UserError(f"{key} must be one of {', '.join(known)}; got {value!r}; {near(value, known)}")
-
-
-def _at_least(key: str, value: float, low: float) -> None:
-    if not (math.isfinite(value) and value >= low):
-        raise UserError(f"{key} must be >= {low}, got {value!r}")
-
-
-def _check_seed(key: str, value: int) -> None:
-    if not 0 <= value < 2**63:
-        raise UserError(f"{key} must be an integer in [0, 2^63), got {value!r}")
-
-
-def _check_model(model: ModelConfig) -> None:
-    _one_of("model.cell", model.cell, CELLS)
-    _at_least("model.hidden_dim", model.hidden_dim, 1)
-    _at_least("model.layers", model.layers, 1)
-    if not 0 <= model.dropout < 1:
-        raise UserError(f"model.dropout must lie in [0, 1), got {model.dropout!r}")
-    _one_of("model.init", model.init, INITS)
-    if model.cell == "rnn":
-        _one_of("model.nonlinearity", str(model.nonlinearity), NONLINEARITIES)
-        return
-    if model.nonlinearity is not None:
-        rule = f"must be null for model.cell={model.cell}, whose gates fix it"
-        raise UserError(f"model.nonlinearity {rule}; got {model.nonlinearity!r}")
-    if model.init == "identity":
-        raise UserError(f"model.init=identity is for model.cell=rnn; got model.cell={model.cell}")
-
-
-def _check_data(data: DataConfig) -> None:
-    _at_least("data.batch_size", data.batch_size, 1)
-    if data.val_size <= 0 or (data.val_size >= 1 and data.val_size != int(data.val_size)):
-        raise UserError(f"data.val_size must be a count >= 1 or a fraction in (0, 1), got {data.val_size!r}")
-    if data.limit is not None:
-        _at_least("data.limit", data.limit, 1)
-    _check_seed("data.split_seed", data.split_seed)
-
-
-def _check_trainer(trainer: TrainerConfig) -> None:
-    _at_least("trainer.epochs", trainer.epochs, 1)
-    device = trainer.device.split(":", 1)[0]
-    _one_of("trainer.device", device, DEVICES)
-    if trainer.threads is not None:
-        _at_least("trainer.threads", trainer.threads, 1)
-    if trainer.clip_norm is not None and not (math.isfinite(trainer.clip_norm) and trainer.clip_norm > 0):
-        raise UserError(f"trainer.clip_norm must be a finite number > 0 or null, got {trainer.clip_norm!r}")
-    if trainer.patience is not None:
-        _at_least("trainer.patience", trainer.patience, 1)
-    _one_of("trainer.precision", trainer.precision, PRECISIONS)

@@ -1,0 +1,76 @@
+"""Ranges and contradictions: what the types of a configuration leave open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rnn_sweep.config.schema import (
+    CELLS,
+    DEVICES,
+    INITS,
+    NONLINEARITIES,
+    PRECISIONS,
+    DataConfig,
+    ModelConfig,
+    TrainerConfig,
+)
+from rnn_sweep.errors import UserError, near
+
+
+def _one_of(key: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise UserError(f"{key} must be one of {', '.join(known)}; got {value!r}; {near(value, known)}")
+
+
+def _at_least(key: str, value: float, low: float) -> None:
+    if not (math.isfinite(value) and value >= low):
+        raise UserError(f"{key} must be >= {low}, got {value!r}")
+
+
+def check_seed(key: str, value: int) -> None:
+    """Refuse a seed that torch would refuse. Raises :class:`UserError`."""
+    if not 0 <= value < 2**63:
+        raise UserError(f"{key} must be an integer in [0, 2^63), got {value!r}")
+
+
+def check_model(model: ModelConfig) -> None:
+    """Refuse a model out of range, or one whose settings contradict its cell. Raises :class:`UserError`."""
+    _one_of("model.cell", model.cell, CELLS)
+    _at_least("model.hidden_dim", model.hidden_dim, 1)
+    _at_least("model.layers", model.layers, 1)
+    if not 0 <= model.dropout < 1:
+        raise UserError(f"model.dropout must lie in [0, 1), got {model.dropout!r}")
+    _one_of("model.init", model.init, INITS)
+    if model.cell == "rnn":
+        _one_of("model.nonlinearity", str(model.nonlinearity), NONLINEARITIES)
+        return
+    if model.nonlinearity is not None:
+        rule = f"must be null for model.cell={model.cell}, whose gates fix it"
+        raise UserError(f"model.nonlinearity {rule}; got {model.nonlinearity!r}")
+    if model.init == "identity":
+        raise UserError(f"model.init=identity is for model.cell=rnn; got model.cell={model.cell}")
+
+
+def check_data(data: DataConfig) -> None:
+    """Refuse sizes that no data set could have. Raises :class:`UserError`."""
+    _at_least("data.batch_size", data.batch_size, 1)
+    if data.val_size <= 0 or (data.val_size >= 1 and data.val_size != int(data.val_size)):
+        raise UserError(f"data.val_size must be a count >= 1 or a fraction in (0, 1), got {data.val_size!r}")
+    if data.limit is not None:
+        _at_least("data.limit", data.limit, 1)
+    check_seed("data.split_seed", data.split_seed)
+
+
+def check_trainer(trainer: TrainerConfig) -> None:
+    """Refuse trainer settings out of range. Raises :class:`UserError`."""
+    _at_least("trainer.epochs", trainer.epochs, 1)
+    device = trainer.device.split(":", 1)[0]
+    _one_of("trainer.device", device, DEVICES)
+    if trainer.threads is not None:
+        _at_least("trainer.threads", trainer.threads, 1)
+    if trainer.clip_norm is not None and not (math.isfinite(trainer.clip_norm) and trainer.clip_norm > 0):
+        raise UserError(f"trainer.clip_norm must be a finite number > 0 or null, got {trainer.clip_norm!r}")
+    if trainer.patience is not None:
+        _at_least("trainer.patience", trainer.patience, 1)
+    _one_of("trainer.precision", trainer.precision, PRECISIONS)

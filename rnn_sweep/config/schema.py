@@ -1,0 +1,124 @@
+"""The typed schema: frozen dataclasses, and the names that their fields may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CELLS = ("rnn", "lstm", "gru")
+NONLINEARITIES = ("relu", "tanh")
+INITS = ("identity", "orthogonal", "default")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("fp32", "bf16")
+OBJECTIVES = (
+    "val/accuracy",
+    "val/loss",
+    "train/accuracy",
+    "train/loss",
+    "parameters",
+    "seconds",
+)
+"""What a sweep may optimise. The test set is not among them: a search that sees it has no test set left."""
+
+SCHEDULERS: dict[str, dict[str, float]] = {
+    "none": {},
+    "onecycle": {"pct_start": 0.3, "div_factor": 25.0, "final_div_factor": 1e4},
+    "cosine": {"min_lr": 0.0},
+    "step": {"step_size": 10, "gamma": 0.1},
+    "plateau": {"factor": 0.1, "patience": 3},
+}
+"""Schedules by name, with their options and defaults; the options are those of the torch classes behind them."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One recurrent classifier: stacked cells and a linear head on the last step."""
+
+    cell: str = "rnn"
+    hidden_dim: int = 128
+    layers: int = 1
+    nonlinearity: str | None = None
+    """``relu`` or ``tanh``, for the plain rnn; None for lstm and gru, whose gates fix it."""
+    dropout: float = 0.0
+    """Probability in [0, 1), between layers, as in ``torch.nn.RNN``: without effect on one layer."""
+    init: str = "default"
+    """``default`` (torch's uniform), ``orthogonal``, or ``identity`` (rnn only; Le et al. 2015, arXiv:1504.00941)."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """A ``torch.optim`` class and its arguments."""
+
+    target: str
+    lr: float
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SchedulerConfig:
+    """A learning-rate schedule of :data:`SCHEDULERS` and its options."""
+
+    name: str = "none"
+    options: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data, how it is split, and how it is fed."""
+
+    name: str = "mnist"
+    batch_size: int = 64
+    val_size: float = 5000
+    """Images held out for validation: a count, or a fraction in (0, 1)."""
+    limit: int | None = None
+    """At most this many images in each of train, validation and test."""
+    split_seed: int = 0
+    """Seed of the train/validation split; apart from ``seed`` so that runs with other seeds stay comparable."""
+    dir: str | None = None
+    """Cache folder; None is the user's cache."""
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How a run is trained."""
+
+    epochs: int = 10
+    device: str = "auto"
+    threads: int | None = None
+    """Threads of the matrix products; None leaves torch's choice."""
+    clip_norm: float | None = 1.0
+    """Largest global gradient norm; None is no clipping."""
+    patience: int | None = None
+    """Epochs without a better validation accuracy before the run ends; None is never."""
+    precision: str = "fp32"
+    resume: str | None = None
+    """Output folder of the run to go on with."""
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where runs are recorded."""
+
+    enabled: bool = True
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "rnn-sweep"
+    run_name: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that one run is made from."""
+
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    scheduler: SchedulerConfig
+    data: DataConfig
+    trainer: TrainerConfig
+    tracking: TrackingConfig
+    seed: int = 1
+    objective: tuple[str, ...] = ("val/accuracy",)
+    """Metrics of :data:`OBJECTIVES` that a sweep optimises, in the order of its directions."""
+    trial: Mapping[str, Any] | None = None
+    """The identity of a sweep's trial; None in a plain run."""
