@@ -8,18 +8,19 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from rnn_sweep import parent
 from rnn_sweep.config import Config, parse, to_tree
 from rnn_sweep.errors import UserError
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rnn_sweep.tracking import Run
 
 log = logging.getLogger(__name__)
+
+Task = TypeVar("Task", bound=Callable[..., Any])
 
 RESULT_FILE = "result.json"
 
@@ -74,7 +77,15 @@ def validate(cfg: DictConfig) -> None:
     """
     from rnn_sweep.training import check
 
-    check(parse(cfg))
+    check(_parse(cfg))
+
+
+def sweepable(task: Task) -> Task:
+    """Hang the hooks of :mod:`rnn_sweep.sweep.hooks` on a task function, so that sweeps check and record it."""
+    task.rnn_sweep_validate = validate  # type: ignore[attr-defined]
+    task.rnn_sweep_begin = parent.begin  # type: ignore[attr-defined]
+    task.rnn_sweep_end = parent.end  # type: ignore[attr-defined]
+    return task
 
 
 def run(cfg: DictConfig) -> Outcome:
@@ -104,7 +115,7 @@ def prepare(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job:
     Raises:
         UserError: something is wrong, or there is nothing to resume.
     """
-    config = parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
+    config = _parse(cfg)
     others = [o for o in overrides if not o.lstrip("+").startswith("trainer.resume=")]
     if config.trainer.resume is not None and others:
         raise UserError(f"trainer.resume goes on with the recorded configuration; leave out {' '.join(others)}")
@@ -126,6 +137,11 @@ def prepare(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job:
     return Job(recorded, folder, state["overrides"], state)
 
 
+def _parse(cfg: DictConfig) -> Config:
+    """Parse what Hydra composed, with or without Hydra's own node in it."""
+    return parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
+
+
 def execute(job: Job, interrupt: Interrupt) -> Outcome:
     """Train a prepared job and record it.
 
@@ -136,12 +152,16 @@ def execute(job: Job, interrupt: Interrupt) -> Outcome:
 
     dataset = data.load(job.config.data)
     tracking.check(job.config.tracking)
+    trial = job.config.trial or {}
     record = tracking.start_run(
         job.config.tracking,
         params=to_tree(job.config),
         overrides=job.overrides,
         output_dir=job.folder,
+        parent_run_id=trial.get("parent_run_id"),
         run_id=job.resume["run_id"] if job.resume else None,
+        run_name=f"trial {trial['number']}" if "number" in trial else None,
+        tags={f"trial.{key}": str(trial[key]) for key in ("study_name", "number") if key in trial},
     )
     try:
         outcome = _train(job, dataset, record, interrupt)
@@ -163,7 +183,8 @@ def _train(job: Job, dataset: Dataset, record: Run, interrupt: Interrupt) -> Out
     config = job.config
     steps = -(-len(dataset.x_train) // config.data.batch_size)
     history = job.resume["history"] if job.resume else []
-    reporter = Reporter(config.trial)
+    reporter = Reporter(config.trial if config.trial and "number" in config.trial else None)
+    reporter.note("run_id", record.run_id)
 
     class Watcher(Observer):
         def step(self) -> None:

@@ -19,7 +19,7 @@ from rnn_sweep.models.recurrent import GATES, ModelSpec
 FAST_OPERATIONS = 2e6
 """Operations below which a product in MKL takes less time than oneDNN's 12 µs of preparation costs."""
 
-DIVIDED_BATCH_HIDDEN = 128
+DIVIDED_BATCH_HIDDEN = 256
 """Fewest hidden units for which the threads divide the batch of a single lane."""
 
 

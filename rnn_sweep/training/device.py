@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from rnn_sweep.config import TrainerConfig
@@ -25,3 +28,18 @@ def choose_device(trainer: TrainerConfig) -> torch.device:
     if index and not (index.isdigit() and kind == "cuda" and int(index) < torch.cuda.device_count()):
         raise UserError(f"trainer.device must name a device that is there, got {name!r}")
     return torch.device(f"{kind}:{index}" if index else kind)
+
+
+@contextmanager
+def one_thread_per_operation() -> Iterator[None]:
+    """Keep torch from dividing single operations among threads within the block.
+
+    A step of a small network is over before OpenMP's threads have met, and on a busy machine they wait for each other
+    in a loop: a run was seen ten times slower for it. The network divides lanes, or a batch, among threads of its own.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -54,7 +54,8 @@ class Population:
         self.device = device
         self.batch_size = first.data.batch_size
         precision = cast(Precision, first.trainer.precision)
-        self.network = LaneNetwork(self.spec, len(configs), device=device, precision=precision)
+        threads = first.trainer.threads or torch.get_num_threads()
+        self.network = LaneNetwork(self.spec, len(configs), device=device, precision=precision, threads=threads)
         self.train = Batches(dataset.x_train, dataset.y_train, scale=dataset.scale, device=device)
         self.validation = Batches(dataset.x_val, dataset.y_val, scale=dataset.scale, device=device)
         self.lanes = [

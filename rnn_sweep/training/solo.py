@@ -15,7 +15,7 @@ from rnn_sweep.lanes import Batches
 from rnn_sweep.models import RecurrentClassifier, save_weights
 from rnn_sweep.outcome import Outcome, State
 from rnn_sweep.training import checkpoint
-from rnn_sweep.training.device import choose_device
+from rnn_sweep.training.device import choose_device, one_thread_per_operation
 from rnn_sweep.training.lane import Lane, Metrics
 from rnn_sweep.training.loop import Population, evaluate
 from rnn_sweep.training.optim import check_optimizer
@@ -72,8 +72,6 @@ def train(
         UserError: the optimiser, device or precision does not fit (see :func:`check`).
     """
     observer = observer or Observer()
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
     device = choose_device(config.trainer)
     population = Population([config], dataset, device)
     lane = population.lanes[0]
@@ -82,7 +80,8 @@ def train(
         lane.load_state_dict(resume)
     save = _Saver(population, folder, {"config": to_tree(config), **(notes or {})})
     save()
-    state = _epochs(population, observer, save)
+    with one_thread_per_operation():
+        state = _epochs(population, observer, save)
     return _finish(population, dataset, folder, state)
 
 

@@ -1,0 +1,1 @@
+"""Hydra's plugin loader looks here for the grid sweeper."""

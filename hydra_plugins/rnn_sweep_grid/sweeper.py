@@ -1,0 +1,39 @@
+"""``hydra/sweeper=grid``: Hydra's basic sweeper, checked before its first job and recorded as one parent run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="grid",
+    node={"_target_": f"{__name__}.GridSweeper", "max_batch_size": None, "params": None},
+    provider="rnn_sweep",
+)
+
+
+class GridSweeper(BasicSweeper):
+    """Every combination of the values given; takes the settings of Hydra's basic sweeper."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra before :meth:`sweep`."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self._task = task_function
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Check every combination, then run them all; ends the program with one message for a user's mistake."""
+        from rnn_sweep.sweep.grid import recorded
+
+        assert self.config is not None  # noqa: S101 - Hydra called setup before
+        assert self.hydra_context is not None  # noqa: S101
+        typed = [*self._parse_config(), *arguments]
+        with recorded(self._task, self.config, self.hydra_context, typed, self.split_arguments) as extra:
+            return super().sweep([*arguments, *extra])
+
+    def validate_batch_is_legal(self, batch: Any) -> None:
+        """Nothing is left to check: :meth:`sweep` has composed every combination."""

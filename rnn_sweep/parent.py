@@ -1,0 +1,65 @@
+"""The MLflow run that a sweep's trials are children of: opened before the first, closed after the last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rnn_sweep.config import parse
+from rnn_sweep.outcome import State
+
+if TYPE_CHECKING:
+    from rnn_sweep.tracking import Run
+
+_open: dict[str, Run] = {}
+"""Parent runs of this process by id: the object stays here, because what hangs on a task function gets pickled."""
+
+
+def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None) -> str | None:
+    """Open the parent run, or go on with the one that an earlier sweeper of the same study had.
+
+    Args:
+        cfg: the application's defaults as composed.
+        name: the study's name, and the run's.
+        storage: where the study is, without a password; None for a grid.
+        known: id of the run to go on with.
+
+    Returns:
+        The run's id, or None when tracking is off.
+
+    Raises:
+        UserError: the configuration or the tracking store is not usable.
+    """
+    from rnn_sweep import tracking
+
+    config = parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
+    tracking.check(config.tracking)
+    study = {"name": name} | ({"storage": storage} if storage else {})
+    run = tracking.start_run(
+        config.tracking,
+        params={"study": study, "objective": ", ".join(config.objective)},
+        overrides=[],
+        output_dir=Path(),
+        run_id=known,
+        run_name=name,
+        tags={"sweep": name},
+    )
+    if run.run_id is not None:
+        _open[run.run_id] = run
+    return run.run_id
+
+
+def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
+    """Close the parent run with what came out: ``{reason, trials, best: {number, values, …} | None}``."""
+    run = _open.pop(parent_run_id or "", None)
+    if run is None:
+        return
+    metrics = {"trials": float(summary["trials"])}
+    best = summary.get("best")
+    if best is not None:
+        metrics |= {"best_trial": float(best["number"]), "best_value": float(best["values"][0])}
+    state = State.INTERRUPTED if summary["reason"] in ("interrupted", "failed") else State.COMPLETE
+    run.finish(state, metrics, history=(), model=None, example=None, files=())

@@ -1,0 +1,78 @@
+"""Around a grid of jobs: compose and check every combination first, and record all of them under one parent run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from rnn_sweep.errors import UserError
+from rnn_sweep.sweep.compose import cached
+
+Split = Callable[[Any, "int | None"], Sequence[Sequence[Sequence[str]]]]
+
+IN_NAME = 120
+"""Characters of the typed overrides that the parent run's name shows."""
+
+
+@contextmanager
+def recorded(
+    task: TaskFunction, config: DictConfig, context: HydraContext, typed: list[str], split: Split
+) -> Iterator[list[str]]:
+    """Check a grid, open its parent run around the block, and yield the override that names the parent to the jobs.
+
+    Args:
+        task: the application's task function, with the hooks of :mod:`rnn_sweep.sweep.hooks`.
+        config: Hydra's configuration of the sweep.
+        context: whose loader composes the jobs.
+        typed: the grid's overrides.
+        split: takes parsed overrides to batches of jobs' overrides, as Hydra's basic sweeper does.
+
+    Raises:
+        SystemExit: 2, for a combination that the application refuses; no job was started.
+    """
+    loader = cached(context.config_loader)
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(typed)
+    jobs = [job for batch in split(parsed, None) for job in batch]
+    try:
+        validate = getattr(task, "rnn_sweep_validate", None)
+        for job in jobs:
+            cfg = loader.load_sweep_config(config, list(job))
+            if validate is not None:
+                _validate(validate, cfg, job)
+        parent = _begin(task, config, context, typed)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    reason = "failed"
+    try:
+        yield [f"trial={{parent_run_id:{parent}}}"] if parent else []
+        reason = "done"
+    except KeyboardInterrupt:
+        reason = "interrupted"
+        raise
+    finally:
+        end = getattr(task, "rnn_sweep_end", None)
+        if end is not None:
+            end(parent, {"reason": reason, "trials": len(jobs), "best": None})
+
+
+def _validate(validate: Callable[[DictConfig], None], cfg: DictConfig, job: Sequence[str]) -> None:
+    try:
+        validate(cfg)
+    except UserError as error:
+        raise UserError(f"{error} (in {' '.join(job)})") from None
+
+
+def _begin(task: TaskFunction, config: DictConfig, context: HydraContext, typed: list[str]) -> str | None:
+    hook = getattr(task, "rnn_sweep_begin", None)
+    if hook is None or "trial" not in config:
+        return None
+    defaults = context.config_loader.load_sweep_config(config, [])
+    parent: str | None = hook(defaults, f"grid {' '.join(typed)}"[:IN_NAME], None, None)
+    return parent
