@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from rnn_sweep.config import Config, to_tree
 from rnn_sweep.data import Dataset
 from rnn_sweep.lanes import Batches
