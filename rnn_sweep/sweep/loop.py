@@ -17,6 +17,7 @@ from rnn_sweep.sweep.pool import Pool
 from rnn_sweep.sweep.presence import OWNER_ATTR, Presence
 from rnn_sweep.sweep.settings import Settings
 from rnn_sweep.sweep.space import quoted
+from rnn_sweep.sweep.stop import Stop
 from rnn_sweep.sweep.suggest import Suggester
 from rnn_sweep.sweep.verdict import End, Verdict, judge
 from rnn_sweep.trial import masked, quiet
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 15.0
 """Between two looks for trials that a dead sweeper left."""
+HEED_SECONDS = 0.5
+"""Between two looks for Ctrl-C while trials run."""
 
 
 class Reason(str, Enum):
@@ -72,6 +75,7 @@ class Loop:
     constraints: list[Constraint]
     pool: Pool
     presence: Presence
+    stop: Stop
     view: View
     identity: bool
     """Whether the application declares ``trial``."""
@@ -88,31 +92,24 @@ class Loop:
 
     def run(self) -> Reason:
         """Work until the budget, the time, the space or the user's patience is used up."""
-        try:
-            while True:
-                self._look_for_orphans()
-                while self.reason is None and len(self.running) < self.pool.slots and self._start_one():
-                    pass
-                if self.running:
-                    self._collect()
-                elif self.reason is not None or not self._wait_for_verdict():
-                    break
-        except KeyboardInterrupt:
-            self._interrupted()
-        if self.reason in (Reason.TIMEOUT, Reason.INTERRUPTED, Reason.FAILURES) and self.running:
-            self._give_up()
-        return self.reason or Reason.DONE
-
-    def _interrupted(self) -> None:
-        """After the first Ctrl-C let the running trials end; a second one gives them up."""
-        self.reason = Reason.INTERRUPTED
-        if self.running:
-            self.view.say(f"stopping after the {len(self.running)} running trial(s); Ctrl-C again stops them")
-        try:
-            while self.running:
+        while True:
+            self._heed_signals()
+            self._look_for_orphans()
+            while self.reason is None and len(self.running) < self.pool.slots and self._start_one():
+                self._heed_signals()
+            if self.running:
                 self._collect()
-        except KeyboardInterrupt:
-            pass
+            elif self.reason is not None or not self._wait_for_verdict():
+                return self.reason or Reason.DONE
+
+    def _heed_signals(self) -> None:
+        """After the first Ctrl-C let the running trials end; a second one gives them up."""
+        if self.stop.count and self.reason is None:
+            self.reason = Reason.INTERRUPTED
+            if self.running:
+                self.view.say(f"stopping after the {len(self.running)} running trial(s); Ctrl-C again stops them")
+        if self.stop.count > 1 and self.running:
+            self._give_up()
 
     def _start_one(self) -> bool:
         """Ask for a trial and submit it; False when nothing is to be started now."""
@@ -134,10 +131,11 @@ class Loop:
         self.view.started(trial, overrides)
         running = Running(trial, overrides, time.monotonic())
         try:
-            future = self.pool.submit([*overrides, *self._identity_override(trial)], trial.number)
+            with self.stop.raising():
+                future = self.pool.submit([*overrides, *self._identity_override(trial)], trial.number)
         except KeyboardInterrupt:
             self._tell(running, Verdict(End.FAIL, kind="interrupted", cause="interrupted"))
-            raise
+            return False
         self.running[future] = running
         return True
 
@@ -157,7 +155,7 @@ class Loop:
         """Wait for the first trial to end (for the oldest one with ``deterministic``) and tell it."""
         waiting = list(self.running)[:1] if self.settings.deterministic else list(self.running)
         left = self._deadline() - time.monotonic()
-        done, _ = wait(waiting, timeout=max(0.0, min(LOOK_SECONDS, left)), return_when=FIRST_COMPLETED)
+        done, _ = wait(waiting, timeout=max(0.0, min(HEED_SECONDS, left)), return_when=FIRST_COMPLETED)
         for future in [f for f in waiting if f in done]:
             running = self.running.pop(future)
             self._tell(running, judge(future, len(self.study.directions)))

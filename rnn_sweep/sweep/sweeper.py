@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import configure_log
 from hydra.plugins.launcher import Launcher
@@ -33,6 +29,7 @@ from rnn_sweep.sweep.progress import Progress
 from rnn_sweep.sweep.results import Command, report, winners, write_results
 from rnn_sweep.sweep.settings import Settings
 from rnn_sweep.sweep.space import quoted
+from rnn_sweep.sweep.stop import Stop
 from rnn_sweep.sweep.verdict import Verdict
 from rnn_sweep.trial import STORAGE_VARIABLE, masked, quiet
 
@@ -97,11 +94,11 @@ def sweep(
         return Reason.DONE, True
     study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
     prepare(config, settings, url)
-    with Presence(study) as presence, terminable():
+    with Presence(study) as presence, Stop() as stop:
         study.sampler = make_sampler(plan, presence.session) if presence.session else sampler
         parent = hooks.begin(task, plan.suggester.defaults, study, masked(url))
         launcher = make_launcher(config, context, task)
-        reason, failure = _work(study, url, plan, launcher, presence, parent, "trial" in config, console)
+        reason, failure = _work(study, url, plan, launcher, presence, stop, parent, "trial" in config, console)
     hooks.end(task, parent, _summary(study, reason))
     _conclude(config, study, url, reason, failure, console)
     return reason, bool(winners(study))
@@ -113,6 +110,7 @@ def _work(
     plan: Plan,
     launcher: Launcher,
     presence: Presence,
+    stop: Stop,
     parent: str | None,
     identity: bool,
     console: Console,
@@ -129,7 +127,9 @@ def _work(
         progress.say(f"study {study.study_name} in {studies.shown(url)}")
         for remark in plan.remarks:
             progress.say(f"trial 0: {remark}")
-        loop = Loop(study, url, settings, plan.suggester, plan.constraints, pool, presence, progress, identity, parent)
+        loop = Loop(
+            study, url, settings, plan.suggester, plan.constraints, pool, presence, stop, progress, identity, parent
+        )
         try:
             reason = loop.run()
         finally:
@@ -179,23 +179,6 @@ def _summary(study: Study, reason: Reason) -> dict[str, Any]:
         "trials": len(studies.counted(study.get_trials(deepcopy=False))),
         "best": found,
     }
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C within the context, so that the study is left in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def prepare(config: DictConfig, settings: Settings, url: str) -> None:

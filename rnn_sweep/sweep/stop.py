@@ -1,0 +1,45 @@
+"""Ctrl-C and SIGTERM, as a wish that the loop heeds where it is ready for it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stop:
+    """Counts the signals within its context; in a thread other than the main one it counts none.
+
+    Raising ``KeyboardInterrupt`` anywhere would now and then leave a lock of ``concurrent.futures`` held. It is raised
+    only while a job may be running in this thread, which nothing else ends.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._raises = False
+
+    def __enter__(self) -> Stop:
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self._raises:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """Raise ``KeyboardInterrupt`` at a signal within the context."""
+        self._raises = True
+        try:
+            yield
+        finally:
+            self._raises = False
