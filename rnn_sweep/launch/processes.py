@@ -129,7 +129,8 @@ class _Worker:
     def _submit(self, overrides: list[str], index: int) -> Future[bytes]:
         if self._executor is not None:
             try:
-                if all(process.is_alive() for process in self._processes()):
+                processes = self._processes()  # none: the executor has noticed a death, but does not say so yet
+                if processes and all(_lives(process) for process in processes):
                     return self._executor.submit(worker.work, overrides, index)  # type: ignore[no-any-return]
             except BrokenExecutor:
                 pass
@@ -155,6 +156,16 @@ class _Worker:
     def _processes(self) -> list[BaseProcess]:
         executor = self._executor
         return [] if executor is None else list(executor._processes.values())
+
+
+def _lives(process: BaseProcess) -> bool:
+    """Ask the system and leave the exit status to the executor: ``is_alive`` is wrong while both wait for it."""
+    if not hasattr(os, "waitid"):  # Windows, macOS
+        return bool(process.is_alive())
+    try:
+        return os.waitid(os.P_PID, process.pid or 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:  # ended, and waited for
+        return False
 
 
 def announce(config: DictConfig, job_overrides: Sequence[Sequence[str]], first: int, slots: int) -> None:

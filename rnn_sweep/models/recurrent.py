@@ -97,7 +97,7 @@ def _identity(name: str, value: Tensor, spec: ModelSpec, generator: torch.Genera
     if "weight_hh" in name:
         nn.init.eye_(value)
     elif "weight_ih" in name:
-        # The paper's 0.001 is slow to start on rows of pixels; 1/√fan-in keeps the scale of the input.
+        # The paper's 0.001 is for one pixel a step; 1/√fan-in keeps the scale of a row of pixels.
         value.normal_(0.0, 1 / math.sqrt(value.shape[1]) if value.shape[1] < 64 else 0.02, generator=generator)
     else:
         value.zero_()
