@@ -7,7 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 SWEEPER: dict[str, Any] = {
-    "defaults": ["_self_", {"sampler": "tpe"}, {"pruner": "none"}, {"optional space": "default"}],
+    "defaults": ["_self_", {"sampler": "tpe"}, {"pruner": "median"}, {"optional space": "default"}],
     "_target_": "hydra_plugins.rnn_sweep_optuna.sweeper.OptunaSweeper",
     "_recursive_": False,
     "direction": "minimize",

@@ -83,6 +83,7 @@ def sweep(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    str(config.hydra.sweep.dir)  # resolved once: jobs take over what is in the cache, and "now" is not the same later
     context = HydraContext(config_loader=cached(context.config_loader), callbacks=context.callbacks)
     plan = make_plan(config, context, task, arguments)
     settings, folder = plan.settings, Path(config.hydra.runtime.cwd)

@@ -1,0 +1,107 @@
+"""``python run.py -m …``: sweeps of the training task itself, on the digits, with everything recorded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Run
+from tests.test_run import runs
+
+pytestmark = pytest.mark.slow
+
+SMALL = ["experiment=smoke", "trainer.epochs=4", "model.hidden_dim=8"]
+OPTUNA = ["-m", "hydra/sweeper=optuna", *SMALL, "hydra.sweeper.sampler.seed=1"]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    (path,) = folder.glob("multirun/*/*/optimization_results.yaml")
+    loaded: dict[str, Any] = yaml.safe_load(path.read_text())
+    return loaded
+
+
+def test_an_optuna_sweep_is_one_parent_with_its_trials(run: Run, tmp_path: Path) -> None:
+    done = run(
+        *OPTUNA,
+        "hydra.sweeper.n_trials=8",
+        "hydra.sweeper.study_name=s",
+        "hydra.sweeper.pruner.n_startup_trials=1",
+        "hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-6,1e-1))'}",
+    )
+    assert done.returncode == 0, done.stderr
+    recorded = runs(tmp_path)
+    (parent,) = [r for r in recorded if "mlflow.parentRunId" not in r.data.tags]
+    children = [r for r in recorded if r is not parent]
+    assert parent.data.tags["mlflow.runName"] == "s"
+    assert len(children) == parent.data.metrics["trials"] == 8
+    assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
+    assert {r.data.tags["trial.number"] for r in children} == {str(n) for n in range(8)}
+    assert {r.info.status for r in recorded} == {"FINISHED"}
+    states = [r.data.tags["state"] for r in children]
+    assert set(states) == {"complete", "pruned"}
+    assert "0 failed" in done.stdout
+    assert f"{states.count('pruned')} pruned" in done.stdout
+    found = results(tmp_path)  # one sweep, one folder
+    assert found["best_value"] == parent.data.metrics["best_value"]
+    best = next(r for r in children if r.info.run_id == found["run_id"])
+    assert best.data.tags["trial.number"] == str(found["trial"])
+    assert float(best.data.params["optimizer.lr"]) == found["best_params"]["optimizer.lr"]
+    folders = {path.parent.name for path in tmp_path.glob("multirun/*/*/*/result.json")}
+    assert folders == {str(n) for n in range(8)}
+
+    again = run(*OPTUNA, "hydra.sweeper.n_trials=9", "hydra.sweeper.study_name=s")
+    assert again.returncode == 0, again.stderr
+    assert len([r for r in runs(tmp_path) if "mlflow.parentRunId" not in r.data.tags]) == 1
+    assert len(runs(tmp_path)) == 10
+
+
+def test_the_default_space_needs_nothing_typed(run: Run) -> None:
+    done = run(*OPTUNA, "hydra.sweeper.dry_run=true")
+    assert done.returncode == 0, done.stderr
+    for key in ("model.hidden_dim", "model.layers", "model.nonlinearity", "optimizer.lr"):
+        assert key in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model.layers=range(0,2)"], ["model.layers", ">= 1", "0"]),
+        (["optimizer.lr=interval(-1,1)"], ["optimizer.lr", "> 0"]),
+        (["model.nonlinearity=choice(relu,foo)"], ["model.nonlinearity", "foo"]),
+        (["objective=val/acuracy"], ["objective", "val/acuracy", "val/accuracy"]),
+        (["tracking.uri=sqlite:////proc/nowhere/mlflow.db"], ["tracking.uri"]),
+    ],
+)
+def test_a_space_that_the_task_would_refuse_costs_nothing(
+    run: Run, tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    done = run(*OPTUNA, *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / "multirun").exists()
+    assert not runs(tmp_path) if (tmp_path / "mlflow.db").exists() else True
+
+
+def test_a_grid_is_one_parent_with_its_jobs(run: Run, tmp_path: Path) -> None:
+    done = run("-m", *SMALL, "seed=1,2,3")
+    assert done.returncode == 0, done.stderr
+    recorded = runs(tmp_path)
+    (parent,) = [r for r in recorded if "mlflow.parentRunId" not in r.data.tags]
+    children = [r for r in recorded if r is not parent]
+    assert {r.data.params["seed"] for r in children} == {"1", "2", "3"}
+    assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
+    assert parent.data.metrics["trials"] == 3
+    assert {r.info.status for r in recorded} == {"FINISHED"}
+
+
+def test_a_grid_is_checked_before_its_first_job(run: Run, tmp_path: Path) -> None:
+    done = run("-m", *SMALL, "model.layers=1,0")
+    assert done.returncode == 2
+    assert "model.layers" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
