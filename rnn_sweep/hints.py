@@ -45,7 +45,7 @@ def suggestions(arguments: list[str], config_dir: Path, config_name: str) -> lis
         except HydraException:
             continue
         key = override.key_or_group
-        if override.is_add() or key in known or key.startswith("hydra/"):
+        if override.is_add() or key in known or key.startswith(("hydra/", "hydra.")):
             continue
         lines.append(f"{key} is not a setting: {near(key, known)}")
     return lines

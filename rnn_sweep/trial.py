@@ -180,7 +180,7 @@ def _journal_file(path: Path) -> Any:
     """The backend of a journal file, with a lock that the system releases when its holder is killed."""
     from filelock import FileLock
     from optuna.storages import journal
-    from optuna.storages.journal._file import BaseJournalFileLock
+    from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
     class Lock(BaseJournalFileLock):
         def __init__(self) -> None:
@@ -201,21 +201,14 @@ def _journal_file(path: Path) -> Any:
 
         def append_logs(self, logs: list[dict[str, Any]]) -> None:
             lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-            lock.acquire()
-            try:
-                with path.open("ab", buffering=0) as file:
-                    file.write(lines)
-            finally:
-                lock.release()
+            with get_lock_file(lock), path.open("ab", buffering=0) as file:
+                file.write(lines)
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = Lock()
-        lock.acquire()
-        try:
+        with get_lock_file(lock):
             _drop_torn_line(path)
-        finally:
-            lock.release()
         return Backend(str(path), lock_obj=lock)
     except OSError as error:
         raise UserError(f"hydra.sweeper.storage: {path} cannot be written: {error.strerror or error}") from None

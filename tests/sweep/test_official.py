@@ -76,7 +76,6 @@ def test_finding_the_plugin_imports_nothing_heavy() -> None:
         "import sys; from hydra.core.plugins import Plugins; p = Plugins.instance();"
         "names = [c.__name__ for c in p.discover()]; assert 'OptunaSweeper' in names;"
         "heavy = {'optuna', 'numpy', 'torch', 'mlflow', 'rich', 'rnn_sweep.sweep.loop'} & set(sys.modules);"
-        "assert not heavy, heavy;"
-        "assert p.stats.modules_import_time['hydra_plugins.rnn_sweep_optuna.sweeper'] < 0.2"
+        "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
