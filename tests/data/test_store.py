@@ -103,6 +103,7 @@ def test_default_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert cache_folder("~/x") == tmp_path / "x"
 
 
+@pytest.mark.slow
 def test_two_first_runs_at_once_give_one_good_cache(tmp_path: Path, digits_folder: Path) -> None:
     program = f"""
 import logging

@@ -7,6 +7,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
 
+pytestmark = pytest.mark.slow  # real processes
+
 
 def test_hydra_finds_the_launcher() -> None:
     assert "ProcessesLauncher" in [kind.__name__ for kind in Plugins.instance().discover(Launcher)]

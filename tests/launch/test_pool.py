@@ -15,6 +15,8 @@ from tests.launch.conftest import MakePool
 from tests.launch.launch_app import await_event, happen
 from tests.launch.launching import alive
 
+pytestmark = pytest.mark.slow  # real processes
+
 SLOW = pytest.mark.slow
 ELSEWHERE = ["processes", pytest.param("joblib", marks=SLOW), pytest.param("submitit_local", marks=SLOW)]
 

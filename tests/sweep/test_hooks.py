@@ -15,6 +15,8 @@ from rnn_sweep.errors import UserError
 from rnn_sweep.trial import PRUNER_ATTR, Reporter, build_pruner, open_storage
 from tests.sweep.conftest import Sweeps
 
+pytestmark = pytest.mark.slow  # real processes
+
 
 def test_a_parent_run_and_its_children(sweeps: Sweeps) -> None:
     args = ["hooked.py", "x=interval(0,1)", "hydra.sweeper.study_name=h", "hydra.sweep.dir=out"]

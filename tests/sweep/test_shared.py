@@ -13,6 +13,8 @@ from optuna.trial import TrialState
 
 from tests.sweep.conftest import Sweeps
 
+pytestmark = pytest.mark.slow  # real processes
+
 SPHERE = "sphere/app.py"
 X = "x=interval(-5,5)"
 PROCESSES = "hydra/launcher=processes"

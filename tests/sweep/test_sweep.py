@@ -16,6 +16,8 @@ from optuna.trial import TrialState
 
 from tests.sweep.conftest import APPS, Sweeps
 
+pytestmark = pytest.mark.slow  # real processes
+
 SPHERE = "sphere/app.py"
 X = "x=interval(-5,5)"
 

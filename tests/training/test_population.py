@@ -1,0 +1,244 @@
+"""A lane among others is the run that it would be alone.
+
+In a population of the same size a lane's curves do not depend on who is in the others, to the last bit. Between
+populations of different sizes, products go to different kernels, and single-precision rounding differs: TOLERANCE.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnn_sweep.config import Config
+from rnn_sweep.data import Dataset
+from rnn_sweep.errors import UserError
+from rnn_sweep.outcome import Outcome, State
+from rnn_sweep.training import Entry, Lane, Observer, Population, conclude, signature, train
+from rnn_sweep.training.checkpoint import load
+from tests.training.conftest import Make
+from tests.training.test_train import CURVES, Recorder, curves
+
+TOLERANCE = 1e-4
+"""Relative, on losses and gradient norms over four epochs; 3e-7 is what is seen."""
+
+CELLS: list[dict[str, Any]] = [
+    {"model__nonlinearity": "relu"},
+    {"model__nonlinearity": "tanh", "model__layers": 2, "model__dropout": 0.3},
+    {"model__cell": "gru", "model__nonlinearity": None, "model__init": "orthogonal"},
+    {"model__cell": "lstm", "model__nonlinearity": None, "model__init": "default", "model__layers": 2},
+]
+
+OPTIMIZERS: list[dict[str, Any]] = [
+    {"_target_": "torch.optim.SGD", "lr": 0.05, "momentum": 0.9, "nesterov": True},
+    {"_target_": "torch.optim.AdamW", "lr": 0.003, "weight_decay": 0.1},
+    {"_target_": "torch.optim.RMSprop", "lr": 0.001},
+    {"_target_": "torch.optim.Adafactor", "lr": 0.01},
+    {"_target_": "torch.optim.NAdam", "lr": 0.002},
+]
+SCHEDULERS = ["none", "onecycle", "cosine", "plateau", "step"]
+
+
+class Party:
+    """A population whose runs join at given epochs."""
+
+    def __init__(self, digits: Dataset, folder: Path) -> None:
+        self.digits, self.folder = digits, folder
+
+    def train(
+        self, configs: Sequence[Config], joins: Sequence[int] = (), observers: dict[int, Observer] | None = None
+    ) -> list[Outcome | Exception]:
+        """Outcomes of all runs, in order; run k joins before epoch ``joins[k]`` (0: at the start)."""
+        population = Population(configs[0], self.digits, torch.device("cpu"))
+        lanes: dict[int, Lane] = {}
+        epoch = 0
+        while len(lanes) < len(configs) or population.lanes:
+            for k, config in enumerate(configs):
+                if k not in lanes and (not joins or joins[k] <= epoch):
+                    folder = self.folder / str(k)
+                    folder.mkdir(exist_ok=True)
+                    lanes[k] = population.join(Entry(config, folder, (observers or {}).get(k, Observer())))
+            if population.lanes:
+                population.epoch()
+            epoch += 1
+        return [self._conclude(lanes[k]) for k in range(len(configs))]
+
+    def _conclude(self, lane: Lane) -> Outcome | Exception:
+        try:
+            return conclude(lane, self.digits, torch.device("cpu"))
+        except Exception as error:
+            return error
+
+
+@pytest.fixture
+def party(digits: Dataset, tmp_path: Path) -> Party:
+    return Party(digits, tmp_path)
+
+
+def assert_alike(together: Outcome | Exception, alone: Outcome) -> None:
+    assert isinstance(together, Outcome)
+    assert (together.state, together.epochs) == (alone.state, alone.epochs)
+    assert len(together.history) == len(alone.history)
+    for ours, theirs in zip(together.history, alone.history, strict=True):
+        for name in CURVES:
+            # one image more or less is right where two classes are as good as equally likely
+            tolerance = {"abs": 0.003} if "accuracy" in name else {"rel": TOLERANCE}
+            assert ours[name] == pytest.approx(theirs[name], **tolerance), name
+    for name in ("test/loss", "val/loss", "best_epoch") if "test/loss" in alone.metrics else ("val/loss", "best_epoch"):
+        assert together.metrics.get(name) == pytest.approx(alone.metrics.get(name), rel=TOLERANCE), name
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=["relu", "tanh", "gru", "lstm"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_lane_among_others_is_the_run_alone(
+    make: Make, digits: Dataset, party: Party, tmp_path: Path, cell: dict[str, Any], threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    configs = [
+        make(
+            **cell,
+            optimizer=optimizer,
+            scheduler={"name": scheduler},
+            trainer__clip_norm=clip,
+            trainer__epochs=epochs,
+            seed=seed,
+        )
+        for seed, (optimizer, scheduler, clip, epochs) in enumerate(
+            zip(OPTIMIZERS, SCHEDULERS, [None, 1.0, 0.1, 1.0, 5.0], [4, 2, 3, 4, 3], strict=True)
+        )
+    ]
+    together = party.train(configs, joins=[0, 0, 1, 2, 5])  # the last when all others have left
+    for config, outcome in zip(configs, together, strict=True):
+        assert_alike(outcome, train(config, digits, tmp_path))
+
+
+def test_who_the_others_are_does_not_matter_to_the_last_bit(make: Make, party: Party) -> None:
+    quiet = [make(seed=seed) for seed in range(4)]
+    loud = [
+        make(seed=9, optimizer=OPTIMIZERS[0]),
+        make(seed=8, trainer__clip_norm=None),
+        make(seed=7),
+        make(seed=0, trainer__epochs=3),
+    ]
+    first, other = party.train(quiet)[0], party.train(loud)[3]
+    assert isinstance(first, Outcome)
+    assert isinstance(other, Outcome)
+    assert curves(first) == curves(other)
+    assert first.metrics["test/loss"] == other.metrics["test/loss"]
+
+
+def test_lanes_leave_early_each_in_its_own_way(make: Make, digits: Dataset, party: Party, tmp_path: Path) -> None:
+    class Broken(Observer):
+        def step(self) -> None:
+            raise OSError("disk full")
+
+    class BrokenLater(Observer):
+        def epoch(self, epoch: int, metrics: dict[str, float]) -> bool:
+            raise ValueError("no such study")
+
+    still = {"_target_": "torch.optim.SGD", "lr": 1e-30}
+    wild = {"_target_": "torch.optim.SGD", "lr": 1e18}
+    none = {"name": "none"}
+    configs = [
+        make(seed=1, trainer__epochs=4),
+        make(seed=2, optimizer=wild, scheduler=none, trainer__clip_norm=None),
+        make(seed=3),
+        make(seed=4),
+        make(seed=5),
+        make(seed=6, optimizer=still, trainer__epochs=50, trainer__patience=2),
+        make(seed=7),
+    ]
+    observers = {2: Recorder(prune_at=2), 3: Broken(), 4: BrokenLater(), 6: Recorder(stop_at=2)}
+    survivor, diverged, pruned, broken, later, impatient, stopped = party.train(configs, observers=observers)
+    assert_alike(survivor, train(configs[0], digits, tmp_path))
+    assert_alike(pruned, train(configs[2], digits, tmp_path, Recorder(prune_at=2)))
+    assert_alike(impatient, train(configs[5], digits, tmp_path))
+    assert isinstance(diverged, Outcome)
+    assert isinstance(stopped, Outcome)
+    assert isinstance(impatient, Outcome)
+    assert (diverged.state, diverged.epochs) == (State.DIVERGED, 0)
+    assert (impatient.state, impatient.epochs) == (State.COMPLETE, 3)
+    assert (stopped.state, stopped.epochs) == (State.INTERRUPTED, 2)
+    assert isinstance(broken, OSError)
+    assert isinstance(later, ValueError)
+
+
+@pytest.mark.parametrize("fault", ["diverges", "raises"])
+def test_a_lane_that_goes_wrong_changes_no_bit_of_the_others(make: Make, party: Party, fault: str) -> None:
+    class Broken(Observer):
+        def step(self) -> None:
+            raise OSError("disk full")
+
+    wild = {"_target_": "torch.optim.SGD", "lr": 1e18}
+    bad = make(seed=2, optimizer=wild, scheduler={"name": "none"}, trainer__clip_norm=None)
+    good = [make(seed=seed, trainer__epochs=1) for seed in (1, 2, 3)]
+    with_bad = party.train([good[0], bad if fault == "diverges" else good[1], good[2]], observers={1: Broken()})
+    without = party.train(good)
+    for k in (0, 2):
+        ours, theirs = with_bad[k], without[k]
+        assert isinstance(ours, Outcome)
+        assert isinstance(theirs, Outcome)
+        assert curves(ours) == curves(theirs)
+
+
+def test_a_lane_can_be_resumed_alone(make: Make, digits: Dataset, party: Party, tmp_path: Path) -> None:
+    config = make(trainer__epochs=4, model__layers=2, model__dropout=0.3)
+    other = dataclasses.replace(config, seed=5)
+    party.train([other, config], observers={1: Recorder(stop_at=2)})
+    folder = tmp_path / "1"
+    rest = train(config, digits, folder, resume=load(folder))
+    assert_alike(rest, train(config, digits, tmp_path))
+
+
+def test_a_run_that_is_refused_takes_no_lane(make: Make, digits: Dataset, party: Party, tmp_path: Path) -> None:
+    population = Population(make(), digits, torch.device("cpu"))
+    kept = population.join(Entry(make(), tmp_path))
+    with pytest.raises(UserError, match="betas"):
+        population.join(Entry(make(optimizer__betas=[2.0, 0.9]), tmp_path))
+    with pytest.raises(FileNotFoundError):
+        population.join(Entry(make(), tmp_path / "nowhere"))
+    assert population.lanes == [kept]
+    assert population.network.lanes == 1
+    population.epoch()
+    assert kept.epoch == 1
+
+
+ALIKE: list[dict[str, Any]] = [
+    {"seed": 7},
+    {"optimizer": OPTIMIZERS[0]},
+    {"scheduler": {"name": "cosine"}},
+    {"trainer__epochs": 9},
+    {"trainer__clip_norm": None},
+    {"trainer__patience": 3},
+    {"model__init": "orthogonal"},
+    {"model__dropout": 0.5},  # without effect on one layer
+]
+DIFFERENT: list[dict[str, Any]] = [
+    {"model__hidden_dim": 33},
+    {"model__layers": 2},
+    {"model__nonlinearity": "tanh"},
+    {"data__batch_size": 16},
+    {"data__limit": 100},
+    {"data__split_seed": 1},
+    {"trainer__threads": 3},
+    {"trainer__precision": "bf16"},
+]
+
+
+@pytest.mark.parametrize("changes", ALIKE, ids=str)
+def test_what_is_each_lanes_own_is_not_in_the_signature(make: Make, changes: dict[str, Any]) -> None:
+    assert signature(make(**changes)) == signature(make())
+
+
+@pytest.mark.parametrize("changes", DIFFERENT, ids=str)
+def test_what_a_batch_must_agree_in_is_in_the_signature(make: Make, changes: dict[str, Any]) -> None:
+    assert signature(make(**changes)) != signature(make())
+
+
+def test_dropout_counts_where_it_has_an_effect(make: Make) -> None:
+    deep = {"model__layers": 2}
+    assert signature(make(**deep, model__dropout=0.5)) != signature(make(**deep))
