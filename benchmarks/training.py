@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import statistics
 import sys
+import tempfile
+from pathlib import Path
 
 import torch
 from omegaconf import OmegaConf
@@ -14,12 +16,12 @@ from tutorial import Tutorial
 
 from rnn_sweep.config import DataConfig, parse
 from rnn_sweep.data import load
-from rnn_sweep.training.loop import Population
+from rnn_sweep.training import Entry, Population
 
 IMAGES = 12_800
 
 
-def ours() -> Population:
+def ours(folder: Path) -> Population:
     """The default run's population, with the tutorial's optimiser and no clipping."""
     groups = {
         "model": "rnn",
@@ -34,7 +36,9 @@ def ours() -> Population:
     tree["trainer"]["clip_norm"] = None
     tree["data"]["limit"] = IMAGES
     config = parse(tree)
-    return Population([config], load(config.data), torch.device("cpu"))
+    population = Population(config, load(config.data), torch.device("cpu"))
+    population.join(Entry(config, folder))
+    return population
 
 
 def main() -> None:
@@ -43,13 +47,14 @@ def main() -> None:
     load(DataConfig())
     for threads in sorted({1, torch.get_num_threads()}):
         torch.set_num_threads(threads)
-        tutorial, population = Tutorial(128, IMAGES), ours()
         pairs = []
-        for _ in range(rounds + 1):
-            base = tutorial.epoch()
-            row = population.epoch(lambda: None)[0]
-            assert row is not None
-            pairs.append((row["images_per_second"], base))
+        with tempfile.TemporaryDirectory() as folder:
+            tutorial, population = Tutorial(128, IMAGES), ours(Path(folder))
+            (lane,) = population.lanes
+            for _ in range(rounds + 1):
+                base = tutorial.epoch()
+                population.epoch()
+                pairs.append((lane.history[-1]["images_per_second"], base))
         pairs = pairs[1:]  # the first round warms both up
         mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)

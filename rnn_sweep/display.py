@@ -22,9 +22,10 @@ class Progress:
         epochs: epochs of the whole run.
         done: epochs finished before, in a resumed run.
         steps_per_epoch: optimiser steps in an epoch.
+        bar: False for a run that is one of several in the process.
     """
 
-    def __init__(self, epochs: int, done: int, steps_per_epoch: int) -> None:
+    def __init__(self, epochs: int, done: int, steps_per_epoch: int, *, bar: bool = True) -> None:
         self._epochs = epochs
         self._done = done
         self._start = time.perf_counter()
@@ -36,7 +37,7 @@ class Progress:
             dynamic_ncols=True,
             leave=False,
             mininterval=0.25,
-            disable=None,
+            disable=None if bar else True,
         )
         self._redirect = logging_redirect_tqdm()
 

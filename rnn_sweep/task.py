@@ -7,10 +7,8 @@ import logging
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,29 +19,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from rnn_sweep import parent
-from rnn_sweep.config import Config, parse, to_tree
+from rnn_sweep.config import Config, parse
 from rnn_sweep.errors import UserError
+from rnn_sweep.execution import RESULT_FILE, Job
 
 if TYPE_CHECKING:
-    from rnn_sweep.data import Dataset
     from rnn_sweep.outcome import Outcome
-    from rnn_sweep.tracking import Run
 
 log = logging.getLogger(__name__)
 
 Task = TypeVar("Task", bound=Callable[..., Any])
-
-RESULT_FILE = "result.json"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run, checked and ready: its configuration, where it writes, and what it goes on from."""
-
-    config: Config
-    folder: Path
-    overrides: Sequence[str]
-    resume: dict[str, Any] | None = None
 
 
 class Interrupt:
@@ -81,10 +66,14 @@ def validate(cfg: DictConfig) -> None:
 
 
 def sweepable(task: Task) -> Task:
-    """Hang the hooks of :mod:`rnn_sweep.sweep.hooks` on a task function, so that sweeps check and record it."""
+    """Hang the hooks of :mod:`rnn_sweep.sweep.hooks` on a task function, so that sweeps check, record and fuse it.
+
+    ``rnn_sweep_fuse`` is :func:`fuse`; ``hydra/launcher=fused`` runs a task function without it job by job.
+    """
     task.rnn_sweep_validate = validate  # type: ignore[attr-defined]
     task.rnn_sweep_begin = parent.begin  # type: ignore[attr-defined]
     task.rnn_sweep_end = parent.end  # type: ignore[attr-defined]
+    task.rnn_sweep_fuse = fuse  # type: ignore[attr-defined]
     return task
 
 
@@ -137,6 +126,16 @@ def prepare(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job:
     return Job(recorded, folder, state["overrides"], state)
 
 
+def fuse(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job | str:
+    """Prepare a job to be trained as one lane of many in this process, or say in a few words why it must run alone.
+
+    Raises:
+        UserError: as :func:`prepare`.
+    """
+    job = prepare(cfg, folder, overrides)
+    return "trainer.resume goes on with one run" if job.resume is not None else job
+
+
 def _parse(cfg: DictConfig) -> Config:
     """Parse what Hydra composed, with or without Hydra's own node in it."""
     return parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
@@ -148,94 +147,25 @@ def execute(job: Job, interrupt: Interrupt) -> Outcome:
     Raises:
         UserError: the data or the tracking store is not as the configuration needs it; nothing was recorded.
     """
-    from rnn_sweep import data, tracking
+    from rnn_sweep.display import Progress
+    from rnn_sweep.execution import begin
+    from rnn_sweep.training import train
 
-    dataset = data.load(job.config.data)
-    tracking.check(job.config.tracking)
-    trial = job.config.trial or {}
-    record = tracking.start_run(
-        job.config.tracking,
-        params=to_tree(job.config),
-        overrides=job.overrides,
-        output_dir=job.folder,
-        parent_run_id=trial.get("parent_run_id"),
-        run_id=job.resume["run_id"] if job.resume else None,
-        run_name=f"trial {trial['number']}" if "number" in trial else None,
-        tags={f"trial.{key}": str(trial[key]) for key in ("study_name", "number") if key in trial},
-    )
+    work = begin(job)
+    history = job.resume["history"] if job.resume else []
     try:
-        outcome = _train(job, dataset, record, interrupt)
-        _finish(job, dataset, record, outcome)
+        with Progress(job.config.trainer.epochs, len(history), work.steps_per_epoch) as progress:
+            entry = work.entry(progress, stop=lambda: interrupt.signal is not None)
+            outcome = train(
+                job.config, work.dataset, job.folder, entry.observer, notes=entry.notes, resume=entry.resume
+            )
+        return work.finish(outcome)
     except KeyboardInterrupt:
-        record.kill()
+        work.record.kill()
         raise
     except Exception as error:
-        record.fail(error, traceback.format_exc())
+        work.fail(error)
         raise
-    return outcome
-
-
-def _train(job: Job, dataset: Dataset, record: Run, interrupt: Interrupt) -> Outcome:
-    from rnn_sweep.display import Progress
-    from rnn_sweep.training import Observer, train
-    from rnn_sweep.trial import Reporter
-
-    config = job.config
-    steps = -(-len(dataset.x_train) // config.data.batch_size)
-    history = job.resume["history"] if job.resume else []
-    reporter = Reporter(config.trial if config.trial and "number" in config.trial else None)
-    reporter.note("run_id", record.run_id)
-
-    class Watcher(Observer):
-        def step(self) -> None:
-            progress.step()
-
-        def epoch(self, epoch: int, metrics: dict[str, float]) -> bool:
-            progress.epoch(epoch, metrics)
-            record.log_epoch(epoch, metrics)
-            value = metrics.get(config.objective[0])
-            return value is None or reporter.report(epoch, value)
-
-        def stop(self) -> bool:
-            return interrupt.signal is not None
-
-    with Progress(config.trainer.epochs, len(history), steps) as progress:
-        notes = {"overrides": list(job.overrides), "run_id": record.run_id}
-        outcome = train(config, dataset, job.folder, Watcher(), notes=notes, resume=job.resume)
-    return replace(outcome, run_id=record.run_id)
-
-
-def _finish(job: Job, dataset: Dataset, record: Run, outcome: Outcome) -> None:
-    """Write the result, hand the run's products to the record, and say where they are."""
-    from rnn_sweep.display import summary
-    from rnn_sweep.models import load_weights
-    from rnn_sweep.training import WEIGHTS_FILE
-
-    weights = job.folder / WEIGHTS_FILE
-    result = {
-        "state": outcome.state.value,
-        "cause": outcome.cause,
-        "metrics": dict(outcome.metrics),
-        "values": list(outcome.values),
-        "run_id": outcome.run_id,
-        "epochs": outcome.epochs,
-        "seconds": outcome.seconds,
-        "images_per_second": outcome.images_per_second,
-        "overrides": list(job.overrides),
-    }
-    path = job.folder / RESULT_FILE
-    path.with_suffix(".tmp").write_text(json.dumps(result, indent=2) + "\n")
-    path.with_suffix(".tmp").replace(path)
-    example = (dataset.x_test[:1].float() * dataset.scale).numpy()
-    record.finish(
-        outcome.state,
-        outcome.metrics,
-        outcome.history,
-        model=load_weights(weights) if weights.is_file() else None,
-        example=example,
-        files=[file for file in (weights, path) if file.is_file()],
-    )
-    log.info(summary(outcome, str(job.folder), record.ui_hint))
 
 
 @contextmanager

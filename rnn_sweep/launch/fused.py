@@ -12,53 +12,27 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-import time
-from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from hydra.core.utils import JobReturn
 
-from rnn_sweep.display import Progress
-from rnn_sweep.execution import Execution, begin
+from rnn_sweep.execution import begin
+from rnn_sweep.launch.fused_admission import Admission, Running
 from rnn_sweep.launch.fused_logs import routed
 from rnn_sweep.launch.fused_trial import App, Trial, compose
+from rnn_sweep.launch.fused_turns import Killed, Turns
 from rnn_sweep.outcome import Outcome, State
-
-if TYPE_CHECKING:
-    from rnn_sweep.training import Entry, Lane, Population
+from rnn_sweep.task import interruptible
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.1
-"""Part of an epoch's time that is spent on waiting for jobs that may come, rather than start without them."""
-LEAST_WAIT, MOST_WAIT = 0.1, 2.0
-"""Bounds of that, in seconds."""
-DATASETS = 2
-"""Data sets kept in memory beyond those in use."""
+DATASETS = 4
+"""Data sets kept open for jobs to come."""
+HEED_SECONDS = 0.5
+"""Between two looks for Ctrl-C."""
 
-
-class Killed(Exception):  # noqa: N818 - what happened, not a mistake
-    """The launcher was told to end at once."""
-
-
-@dataclass(eq=False)
-class _Running:
-    trial: Trial
-    execution: Execution
-
-
-@dataclass(eq=False)
-class _Group:
-    """A population and whose lanes are in it."""
-
-    population: Population
-    running: dict[Lane, _Running] = field(default_factory=dict)
-    waited: int = 0
-    """Epochs of other populations since its own last one."""
+_SHOWN = ("val/accuracy_best", "test/accuracy")
 
 
 class Driver:
@@ -67,27 +41,19 @@ class Driver:
     Args:
         app: the application, whose task function has the hook ``rnn_sweep_fuse``.
         lanes: jobs at once; None leaves the choice to the cost model.
-        streaming: whether jobs come one by one, each when another has ended, and not all at the beginning.
+        streaming: whether another job tends to be submitted when one has ended.
     """
 
     def __init__(self, app: App, lanes: int | None, *, streaming: bool) -> None:
         from rnn_sweep import data
 
-        self._app, self._lanes = app, lanes
-        self._load = functools.lru_cache(maxsize=DATASETS)(data.load)
-        self._changed = threading.Condition()
+        self._app = app
+        load = functools.lru_cache(maxsize=DATASETS)(data.load)
+        self._admission = Admission(lanes, lambda job: begin(job, load), streaming=streaming)
+        self._turns = Turns(self._ended, lambda: self._killed)
+        self._killed = False
         self._hydra = threading.Lock()
-        # All below is guarded by _changed, but for the groups, which are the driver's own.
-        self._waiting: list[Trial] = []
-        self._opening: list[Trial] = []
-        self._ready: list[_Running] = []
-        self._groups: dict[Hashable, _Group] = {}
-        self._streaming, self._more = streaming, True
-        self._closed = self._stopping = self._killed = False
-        self._vacancies = streaming
-        self._epoch_seconds = 0.0
-        self._open_one = ThreadPoolExecutor(1, "fused-open")
-        self._close_one = ThreadPoolExecutor(1, "fused-close")
+        self._closer = ThreadPoolExecutor(1, "fused-close")
         self._thread = threading.Thread(target=self._drive, name="fused-driver", daemon=True)
         self._thread.start()
 
@@ -105,74 +71,99 @@ class Driver:
             failed.set_exception(error)
             return failed
         if not trial.future.done():
-            with self._changed:
-                self._waiting.append(trial)
-                self._changed.notify_all()
+            self._admission.put(trial)
         return trial.future
 
-    def submitted(self) -> None:
-        """Say that no job is to come for now: what waits need not wait for company."""
-        with self._changed:
-            self._more = self._streaming
-            self._changed.notify_all()
+    def submit_all(self, jobs: Sequence[Sequence[str]], first: int) -> list[Future[JobReturn]]:
+        """Submit many jobs at once, numbered from ``first``; none starts before there are enough to fill the lanes."""
+        self._admission.hold(True)
+        try:
+            return [self.submit(overrides, first + n) for n, overrides in enumerate(jobs)]
+        finally:
+            self._admission.hold(False)
 
     def stop(self) -> None:
         """End all jobs after the current epoch, as interrupted; drop those that have not begun."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self._admission.stop()
 
     def close(self, kill: bool = False) -> None:
         """Let the submitted jobs finish, or with ``kill`` end them after the current step; returns when all is done."""
-        with self._changed:
-            self._closed, self._more = True, False
-            if kill:
-                self._stopping = self._killed = True
-            self._changed.notify_all()
+        self._admission.close()
+        if kill:
+            self._killed = True
+            self._admission.stop()
         self._thread.join()
-        self._open_one.shutdown()
-        self._close_one.shutdown()
-
-    # The driver's thread.
+        self._closer.shutdown()
 
     def _drive(self) -> None:
+        seconds = 0.0
         with routed():
-            while self._gather():
-                if self._stopping:
-                    self._interrupt_all()
-                    continue
-                alone = self._next_alone()
+            while (work := self._admission.take(seconds)) is not None:
+                joining, alone = work
+                for running in joining:
+                    self._turns.join(running)
+                if self._admission.stopping:
+                    self._turns.interrupt()
                 if alone is not None:
                     with self._hydra:
                         alone.run_alone()
-                if self._groups:
-                    self._train(self._next_group())
+                if self._turns:
+                    seconds = self._turns.take_one()
 
-    def _gather(self) -> bool:
-        """Take in who is ready, waiting a little for who is about to be; False when there is no more to do."""
-        deadline: float | None = None
-        with self._changed:
-            while not self._stopping:
-                self._open_some()
-                going = bool(self._groups or self._ready or self._next_alone(peek=True))
-                coming = bool(self._opening) or (self._more and self._vacancies and self._room(1 / 1e9) > 0)
-                if going and not coming:
-                    break
-                if not going and not self._opening and not self._waiting and self._closed:
-                    return False
-                if not going:
-                    self._changed.wait()
-                    continue
-                wait = min(max(PATIENCE * self._epoch_seconds, LEAST_WAIT), MOST_WAIT)
-                deadline = deadline or time.monotonic() + wait
-                if self._more and not self._streaming:
-                    deadline = time.monotonic() + wait  # the rest of a grid is being composed
-                if not self._changed.wait(deadline - time.monotonic()):
-                    break
-            self._vacancies = self._vacancies and not self._streaming
-            ready, self._ready = self._ready, []
-            if self._stopping and self._closed and not (ready or self._groups or self._opening or self._waiting):
-                return False
-        for running in ready:
-            self._join(running)
-        return True
+    def _ended(self, running: Running, result: Outcome | Exception) -> None:
+        """Called in the driver's thread; closing a record takes a tenth of a second, so another thread does it."""
+        self._admission.left(running.trial)
+        self._closer.submit(self._conclude, running, result)
+
+    def _conclude(self, running: Running, result: Outcome | Exception) -> None:
+        trial, execution = running.trial, running.execution
+        value: Outcome | Exception = result
+        try:
+            with trial.log.open():
+                if isinstance(result, Killed):
+                    execution.record.kill()
+                    value = Outcome(State.INTERRUPTED, (), run_id=execution.record.run_id, cause="stopped")
+                elif isinstance(result, Exception):
+                    execution.fail(result)
+                else:
+                    value = execution.finish(result)
+        except Exception as error:  # of this job alone
+            value = error
+            execution.fail(error)
+        trial.end(value)
+        _say(trial, value)
+
+
+def _say(trial: Trial, value: Outcome | Exception) -> None:
+    """One line on the terminal for each job that ended."""
+    if isinstance(value, Exception):
+        log.info("#%d failed: %s: %s", trial.index, type(value).__name__, value)
+        return
+    figures = [f"{name} {value.metrics[name]:.4f}" for name in _SHOWN if name in value.metrics]
+    log.info(
+        "#%d %s after %d epochs: %s", trial.index, value.state.value, value.epochs, ", ".join(figures) or "no figures"
+    )
+
+
+def gather(driver: Driver, jobs: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+    """Run jobs and return their results in order.
+
+    Raises:
+        SystemExit: 128 + the signal's number after SIGINT or SIGTERM: the first lets the epoch end, a second one the
+            step.
+        Exception: what kept a job's configuration from being composed.
+    """
+    with interruptible() as interrupt:
+        try:
+            futures = driver.submit_all(jobs, first)
+            pending = set(futures)
+            while pending and interrupt.signal is None:
+                _, pending = wait(pending, timeout=HEED_SECONDS)
+            if interrupt.signal is None:
+                return [future.result() for future in futures]
+            driver.stop()
+            driver.close()
+        except BaseException:
+            driver.close(kill=True)
+            raise
+    raise SystemExit(128 + interrupt.signal)

@@ -43,7 +43,7 @@ class JobLog:
         for name in names:
             handler = tree["handlers"][name]
             if "filename" in handler:
-                yield known.configure_handler({**handler, "delay": True})  # type: ignore[misc]
+                yield known.configure_handler({**handler, "delay": True})
 
     @contextmanager
     def open(self) -> Iterator[None]:

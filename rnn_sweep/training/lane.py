@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rnn_sweep.config import Config
+from rnn_sweep.config import Config, to_tree
+from rnn_sweep.models import ModelSpec
+from rnn_sweep.outcome import State
+from rnn_sweep.training import checkpoint
 from rnn_sweep.training.optim import Schedule, build_optimizer
 
 Weights = dict[str, Tensor]
 Metrics = dict[str, float]
+
+
+class Observer:
+    """What a run tells while it trains; every method may be overridden. What one raises ends its own run only."""
+
+    def step(self) -> None:
+        """Called after each optimiser step."""
+
+    def epoch(self, epoch: int, metrics: Metrics) -> bool:
+        """Called with the metrics of each finished epoch, counted from 1. False ends the run as pruned."""
+        return True
+
+    def stop(self) -> bool:
+        """Asked after each epoch: True ends the run as interrupted, to be resumed later."""
+        return False
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a run brings to the population that trains it."""
+
+    config: Config
+    folder: Path
+    """Where the checkpoint of each epoch and the best weights go."""
+    observer: Observer = field(default_factory=Observer)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values kept in every checkpoint for whoever resumes the run."""
+    resume: Mapping[str, Any] | None = None
+    """A checkpoint's content, to go on from."""
 
 
 @dataclass
@@ -35,16 +68,23 @@ class Lane:
     """What belongs to one run alone, whoever it is trained beside.
 
     Args:
-        config: the run's configuration.
+        entry: the run.
+        spec: shape of its model.
         parameters: the lane's view of the network's parameters.
         steps_per_epoch: batches in an epoch.
         device: where dropout masks are drawn.
     """
 
     def __init__(
-        self, config: Config, parameters: list[nn.Parameter], steps_per_epoch: int, device: torch.device
+        self,
+        entry: Entry,
+        spec: ModelSpec,
+        parameters: list[nn.Parameter],
+        steps_per_epoch: int,
+        device: torch.device,
     ) -> None:
-        self.config = config
+        config = entry.config
+        self.entry, self.config, self.spec = entry, config, spec
         self.optimizer = build_optimizer(config.optimizer, parameters)
         self.schedule = Schedule(config.scheduler, self.optimizer, config.trainer.epochs, steps_per_epoch)
         # Two streams, so that turning dropout on does not change the order in which the data is seen.
@@ -54,7 +94,14 @@ class Lane:
         self.best: Best | None = None
         self.seconds = 0.0
         self.training_seconds = 0.0
+        self.state: State | None = None
+        """How the run ended; None while it goes on."""
         self.cause: str | None = None
+        self.error: Exception | None = None
+        """What its optimiser, schedule, observer or disk raised: the run is over, without an outcome."""
+        if entry.resume is not None:
+            self._go_on_from(entry.resume)
+        self._end_if_done()
 
     @property
     def epoch(self) -> int:
@@ -67,26 +114,69 @@ class Lane:
         clip = self.config.trainer.clip_norm
         return math.inf if clip is None else clip
 
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended, one way or the other."""
+        return self.state is not None or self.error is not None
+
     def step(self) -> None:
         """Move the weights along the gradients that the network left in them."""
-        self.optimizer.step()
-        self.schedule.after_batch()
+        if self.error is not None:
+            return
+        try:
+            self.optimizer.step()
+            self.schedule.after_batch()
+            self.entry.observer.step()
+        except Exception as error:  # whatever it is, it is this run's alone
+            self.error = error
 
-    def record(self, metrics: Metrics, weights: Weights) -> None:
-        """Take in a finished epoch."""
+    def after_epoch(self, metrics: Metrics | None, weights: Weights) -> None:
+        """Take in an epoch, tell the observer, write the checkpoint, and see whether the run is over.
+
+        Args:
+            metrics: the epoch's figures, or None where the loss became NaN or infinite.
+            weights: the current ones, on the CPU.
+        """
+        if self.error is not None:
+            return
+        if metrics is None:
+            self.end(State.DIVERGED, f"the loss became NaN or infinite in epoch {self.epoch + 1}")
+            return
+        try:
+            self._record(metrics, weights)
+            keep = self.entry.observer.epoch(self.epoch, metrics)
+            self.save(weights)
+            if not keep:
+                self.end(State.PRUNED, f"pruned after epoch {self.epoch}")
+            self._end_if_done()
+            if self.state is None and self.entry.observer.stop():
+                self.end(State.INTERRUPTED, f"interrupted after epoch {self.epoch}")
+        except Exception as error:  # whatever it is, it is this run's alone
+            self.error = error
+
+    def end(self, state: State, cause: str | None = None) -> None:
+        """Declare the run ended."""
+        self.state, self.cause = state, cause
+
+    def _record(self, metrics: Metrics, weights: Weights) -> None:
         self.history.append(metrics)
         accuracy, loss = metrics["val/accuracy"], metrics["val/loss"]
         if self.best is None or self.best.beaten_by(accuracy, loss):
             self.best = Best(self.epoch, accuracy, loss, weights)
         self.schedule.after_epoch(loss)
 
-    def done(self) -> bool:
-        """Whether the run has had all its epochs, or has waited out its patience."""
+    def _end_if_done(self) -> None:
+        """End a run that has had all its epochs, or has waited out its patience."""
         trainer = self.config.trainer
-        if self.epoch >= trainer.epochs:
-            return True
         waited = self.epoch - self.best.epoch if self.best is not None else 0
-        return trainer.patience is not None and waited >= trainer.patience
+        out_of_patience = trainer.patience is not None and waited >= trainer.patience
+        if self.state is None and (self.epoch >= trainer.epochs or out_of_patience):
+            self.end(State.COMPLETE)
+
+    def save(self, weights: Weights) -> None:
+        """Write the run's checkpoint, ``weights`` being the current ones."""
+        fixed = {"config": to_tree(self.config), **self.entry.notes}
+        checkpoint.save(self.entry.folder, {**fixed, **self.state_dict(weights)})
 
     def state_dict(self, weights: Weights) -> dict[str, Any]:
         """Everything that going on with this lane takes, ``weights`` being its current ones."""
@@ -102,7 +192,7 @@ class Lane:
             "training_seconds": self.training_seconds,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def _go_on_from(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`state_dict`, the weights excepted: those are the network's."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

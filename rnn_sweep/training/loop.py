@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -14,7 +15,8 @@ from rnn_sweep.data import Dataset
 from rnn_sweep.lanes import Batches, LaneNetwork
 from rnn_sweep.lanes.precision import Precision
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
-from rnn_sweep.training.lane import Lane, Metrics, Weights
+from rnn_sweep.training.device import choose_device
+from rnn_sweep.training.lane import Entry, Lane, Metrics, Weights
 from rnn_sweep.training.optim import is_elementwise
 
 EVALUATION_BATCH = 1000
@@ -39,37 +41,71 @@ def model_spec(config: Config, dataset: Dataset) -> ModelSpec:
     )
 
 
+def signature(config: Config) -> Hashable:
+    """What runs must agree in to be lanes of one population; all else is each lane's own.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    model, trainer = config.model, config.trainer
+    return (
+        (model.cell, model.hidden_dim, model.layers, model.nonlinearity),
+        model.dropout if model.layers > 1 else 0.0,
+        config.data,
+        (trainer.precision, trainer.threads, choose_device(trainer)),
+    )
+
+
 class Population:
-    """Lanes of one signature, trained together an epoch at a time.
+    """Lanes of one signature, trained together an epoch at a time; between epochs lanes join and leave.
 
     Args:
-        configs: one for each lane; they agree in the model's shape, the data and the batch size.
-        dataset: what they are trained on.
+        config: of any run of the signature (see :func:`signature`).
+        dataset: what the lanes are trained on.
         device: where they are trained.
     """
 
-    def __init__(self, configs: Sequence[Config], dataset: Dataset, device: torch.device) -> None:
-        first = configs[0]
-        self.spec = model_spec(first, dataset)
-        self.device = device
-        self.batch_size = first.data.batch_size
-        precision = cast(Precision, first.trainer.precision)
-        threads = first.trainer.threads or torch.get_num_threads()
-        self.network = LaneNetwork(self.spec, len(configs), device=device, precision=precision, threads=threads)
+    def __init__(self, config: Config, dataset: Dataset, device: torch.device) -> None:
+        # How weights start is each lane's own affair.
+        spec = replace(model_spec(config, dataset), init="default")
+        self.dataset, self.device = dataset, device
+        self.batch_size = config.data.batch_size
+        precision = cast(Precision, config.trainer.precision)
+        threads = config.trainer.threads or torch.get_num_threads()
+        self.network = LaneNetwork(spec, 0, device=device, precision=precision, threads=threads)
         self.train = Batches(dataset.x_train, dataset.y_train, scale=dataset.scale, device=device)
         self.validation = Batches(dataset.x_val, dataset.y_val, scale=dataset.scale, device=device)
-        self.lanes = [
-            Lane(config, self._parameters(config, k), self.steps_per_epoch, device) for k, config in enumerate(configs)
-        ]
-        for k, config in enumerate(configs):
-            model = RecurrentClassifier(self.spec)
-            initialise(model, self.spec, config.seed)
-            self.network.load(k, model.state_dict())
+        self.lanes: list[Lane] = []
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch, the last and smaller one included."""
         return -(-len(self.train) // self.batch_size)
+
+    def join(self, entry: Entry) -> Lane:
+        """Take a run in: with its first weights, or where its checkpoint left it. Writes its first checkpoint.
+
+        Raises:
+            UserError: the optimiser refuses its settings; nothing was taken in.
+            OSError: the checkpoint cannot be written; nothing was taken in.
+        """
+        spec = model_spec(entry.config, self.dataset)
+        if entry.resume is None:
+            model = RecurrentClassifier(spec)
+            initialise(model, spec, entry.config.seed)
+            weights: Weights = model.state_dict()
+        else:
+            weights = entry.resume["weights"]
+        (k,) = self.network.add(1)
+        try:
+            self.network.load(k, weights)
+            lane = Lane(entry, spec, self._parameters(entry.config, k), self.steps_per_epoch, self.device)
+            lane.save(self.weights(k))
+        except BaseException:
+            self.network.keep(range(k))
+            raise
+        self.lanes.append(lane)
+        return lane
 
     def _parameters(self, config: Config, lane: int) -> list[nn.Parameter]:
         """What the lane's optimiser steps: one vector where the arithmetic allows it, for a sixth of the calls."""
@@ -81,41 +117,44 @@ class Population:
         """The current weights of one lane, on the CPU, named as in the readable model's ``state_dict``."""
         return {name: tensor.cpu() for name, tensor in self.network.state(lane).items()}
 
-    def epoch(self, on_step: Callable[[], None]) -> list[Metrics | None]:
-        """Train and validate every lane for one epoch.
+    def epoch(self) -> list[Lane]:
+        """Train and validate every lane for one epoch, and let go of those whose run is over.
 
-        Args:
-            on_step: called after each step of all lanes.
+        A lane whose loss becomes NaN or infinite has diverged; one whose optimiser, observer or disk raises has
+        failed. Neither disturbs the others. A population without a lane that could go on stops at once.
 
         Returns:
-            Each lane's metrics, or None where the lane diverged: its loss became NaN or infinite. A population
-            whose lanes have all diverged stops at once. Finished epochs are recorded in the lanes.
+            The lanes that left, each with its ``state`` or ``error``.
         """
         start = time.perf_counter()
-        training = self._train(on_step)
+        training = self._train()
         trained = time.perf_counter()
         losses, accuracies = self._validate()
         finished = time.perf_counter()
-        results: list[Metrics | None] = []
         for k, lane in enumerate(self.lanes):
             lane.training_seconds += trained - start
             lane.seconds += finished - start
-            loss, accuracy = float(losses[k]), float(accuracies[k])
             metrics = training[k]
-            if metrics is None or not torch.isfinite(losses[k]):
-                lane.cause = f"the loss became NaN or infinite in epoch {lane.epoch + 1}"
-                results.append(None)
-                continue
-            metrics |= {"val/loss": loss, "val/accuracy": accuracy}
-            metrics["images_per_second"] = len(self.train) / (trained - start)
-            lane.record(metrics, self.weights(k))
-            results.append(metrics)
-        return results
+            if metrics is not None and torch.isfinite(losses[k]):
+                metrics |= {"val/loss": float(losses[k]), "val/accuracy": float(accuracies[k])}
+                metrics["images_per_second"] = len(self.train) / (trained - start)
+            else:
+                metrics = None
+            lane.after_epoch(metrics, self.weights(k))
+        return self._let_go()
 
-    def _train(self, on_step: Callable[[], None]) -> list[Metrics | None]:
+    def _let_go(self) -> list[Lane]:
+        over = [lane for lane in self.lanes if lane.over]
+        if over:
+            staying = [k for k, lane in enumerate(self.lanes) if not lane.over]
+            self.network.keep(staying)
+            self.lanes = [self.lanes[k] for k in staying]
+        return over
+
+    def _train(self) -> list[Metrics | None]:
         count, lanes = len(self.train), self.lanes
         order = torch.stack([torch.randperm(count, generator=lane.shuffle) for lane in lanes]).to(self.device)
-        dropout = [lane.dropout for lane in lanes] if self.spec.dropout > 0 else None
+        dropout = [lane.dropout for lane in lanes] if self.network.spec.dropout > 0 else None
         limits = torch.tensor([lane.max_norm for lane in lanes], device=self.device)
         loss_sum = torch.zeros(len(lanes), dtype=torch.float64, device=self.device)
         correct = torch.zeros(len(lanes), dtype=torch.float64, device=self.device)
@@ -133,7 +172,8 @@ class Population:
             loss_sum += loss.double() * index.shape[1]
             correct += hits
             norm_sum += norms
-            on_step()
+            if all(lane.error is not None for lane in lanes):
+                break
             if step % DIVERGENCE_INTERVAL == 0 and not torch.isfinite(loss_sum).any():
                 break
         return [

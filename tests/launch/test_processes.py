@@ -21,7 +21,7 @@ from tests.launch.conftest import MakePool
 from tests.launch.launch_app import await_event, happen
 from tests.launch.launching import HERE, alive, make_launcher
 
-pytestmark = pytest.mark.usefixtures("hydra_restore_singletons")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hydra_restore_singletons")]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""A checked run being executed: its data opened, its record begun, its result written."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnn_sweep.config import Config, DataConfig, to_tree
+
+if TYPE_CHECKING:
+    from rnn_sweep.data import Dataset
+    from rnn_sweep.display import Progress
+    from rnn_sweep.outcome import Outcome
+    from rnn_sweep.tracking import Run
+    from rnn_sweep.training import Entry
+    from rnn_sweep.trial import Reporter
+
+log = logging.getLogger(__name__)
+
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run, checked and ready: its configuration, where it writes, and what it goes on from."""
+
+    config: Config
+    folder: Path
+    overrides: Sequence[str]
+    resume: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A run under way; ends with :meth:`finish`, :meth:`fail` or ``record.kill()``."""
+
+    job: Job
+    dataset: Dataset
+    record: Run
+    reporter: Reporter
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.dataset.x_train) // self.job.config.data.batch_size)
+
+    def entry(self, progress: Progress, stop: Callable[[], bool]) -> Entry:
+        """What the training needs; its observer shows, records and reports each epoch.
+
+        Args:
+            progress: where steps and epochs are shown.
+            stop: asked after each epoch; True interrupts the run.
+        """
+        from rnn_sweep.training import Entry, Observer
+
+        job, record, reporter = self.job, self.record, self.reporter
+
+        class Watcher(Observer):
+            def step(self) -> None:
+                progress.step()
+
+            def epoch(self, epoch: int, metrics: dict[str, float]) -> bool:
+                progress.epoch(epoch, metrics)
+                record.log_epoch(epoch, metrics)
+                value = metrics.get(job.config.objective[0])
+                return value is None or reporter.report(epoch, value)
+
+            def stop(self) -> bool:
+                return stop()
+
+        notes = {"overrides": list(job.overrides), "run_id": record.run_id}
+        return Entry(job.config, job.folder, Watcher(), notes, job.resume)
+
+    def finish(self, outcome: Outcome) -> Outcome:
+        """Write the result, hand the run's products to the record, and say where they are.
+
+        Returns:
+            The outcome, with the record's id.
+        """
+        from rnn_sweep.display import summary
+        from rnn_sweep.models import load_weights
+        from rnn_sweep.training import WEIGHTS_FILE
+
+        outcome = replace(outcome, run_id=self.record.run_id)
+        folder, dataset = self.job.folder, self.dataset
+        weights, path = folder / WEIGHTS_FILE, folder / RESULT_FILE
+        self._write(path, outcome)
+        self.record.finish(
+            outcome.state,
+            outcome.metrics,
+            outcome.history,
+            model=load_weights(weights) if weights.is_file() else None,
+            example=(dataset.x_test[:1].float() * dataset.scale).numpy(),
+            files=[file for file in (weights, path) if file.is_file()],
+        )
+        log.info(summary(outcome, str(folder), self.record.ui_hint))
+        return outcome
+
+    def _write(self, path: Path, outcome: Outcome) -> None:
+        result = {
+            "state": outcome.state.value,
+            "cause": outcome.cause,
+            "metrics": dict(outcome.metrics),
+            "values": list(outcome.values),
+            "run_id": outcome.run_id,
+            "epochs": outcome.epochs,
+            "seconds": outcome.seconds,
+            "images_per_second": outcome.images_per_second,
+            "overrides": list(self.job.overrides),
+        }
+        path.with_suffix(".tmp").write_text(json.dumps(result, indent=2) + "\n")
+        path.with_suffix(".tmp").replace(path)
+
+    def fail(self, error: BaseException) -> None:
+        """Close the record with the error that ended the run."""
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self.record.fail(error, trace)
+
+
+def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Execution:
+    """Open a job's data and its record.
+
+    Args:
+        job: the job.
+        load: opens the data; :func:`rnn_sweep.data.load` when None.
+
+    Raises:
+        UserError: the data or the tracking store is not as the configuration needs it; nothing was recorded.
+    """
+    from rnn_sweep import data, tracking
+    from rnn_sweep.trial import Reporter
+
+    config = job.config
+    dataset = (load or data.load)(config.data)
+    tracking.check(config.tracking)
+    trial = config.trial or {}
+    record = tracking.start_run(
+        config.tracking,
+        params=to_tree(config),
+        overrides=job.overrides,
+        output_dir=job.folder,
+        parent_run_id=trial.get("parent_run_id"),
+        run_id=job.resume["run_id"] if job.resume else None,
+        run_name=f"trial {trial['number']}" if "number" in trial else None,
+        tags={f"trial.{key}": str(trial[key]) for key in ("study_name", "number") if key in trial},
+    )
+    reporter = Reporter(trial if "number" in trial else None)
+    reporter.note("run_id", record.run_id)
+    return Execution(job, dataset, record, reporter)

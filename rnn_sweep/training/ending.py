@@ -1,0 +1,58 @@
+"""The end of a run: test the best weights, keep them, and gather the outcome."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from rnn_sweep.data import Dataset
+from rnn_sweep.lanes import Batches
+from rnn_sweep.models import RecurrentClassifier, save_weights
+from rnn_sweep.outcome import Outcome, State
+from rnn_sweep.training.lane import Lane, Metrics
+from rnn_sweep.training.loop import evaluate
+
+WEIGHTS_FILE = "weights.safetensors"
+"""The best weights, in the run's output folder."""
+
+
+def conclude(lane: Lane, dataset: Dataset, device: torch.device) -> Outcome:
+    """Write the best weights of a run that has ended, test them where it is complete, and gather its outcome.
+
+    Raises:
+        Exception: what ended the run, where that was an error.
+    """
+    if lane.error is not None:
+        raise lane.error
+    if lane.state is None:
+        raise ValueError("the run has not ended")
+    model = RecurrentClassifier(lane.spec)
+    metrics: Metrics = {}
+    if lane.best is not None:
+        metrics |= lane.history[lane.best.epoch - 1]
+        metrics |= {"val/accuracy_best": lane.best.accuracy, "best_epoch": float(lane.best.epoch)}
+        model.load_state_dict(lane.best.weights)
+        save_weights(model, lane.spec, lane.entry.folder / WEIGHTS_FILE)
+    if lane.state is State.COMPLETE:
+        model.to(device)
+        test = Batches(dataset.x_test, dataset.y_test, scale=dataset.scale, device=device)
+        metrics["test/loss"], metrics["test/accuracy"] = evaluate(model, test)
+    metrics["parameters"] = float(sum(p.numel() for p in model.parameters()))
+    metrics["seconds"] = lane.seconds
+    return _outcome(lane, lane.state, metrics, len(dataset.x_train))
+
+
+def _outcome(lane: Lane, state: State, metrics: Metrics, images: int) -> Outcome:
+    values = tuple(metrics.get(name, math.nan) for name in lane.config.objective)
+    measured = all(math.isfinite(value) for value in values)
+    return Outcome(
+        state=state,
+        values=values if measured else (),
+        metrics=metrics,
+        history=tuple(lane.history),
+        epochs=lane.epoch,
+        seconds=lane.seconds,
+        images_per_second=images * lane.epoch / lane.training_seconds if lane.epoch else 0.0,
+        cause=lane.cause,
+    )
