@@ -93,7 +93,6 @@ class Driver:
             self._killed = True
             self._admission.stop()
         self._thread.join()
-        self._closer.shutdown()
 
     def _drive(self) -> None:
         seconds = 0.0
@@ -109,6 +108,7 @@ class Driver:
                         alone.run_alone()
                 if self._turns:
                     seconds = self._turns.take_one()
+            self._closer.shutdown()  # what is still being closed logs, too
 
     def _ended(self, running: Running, result: Outcome | Exception) -> None:
         """Called in the driver's thread; closing a record takes a tenth of a second, so another thread does it."""

@@ -33,8 +33,10 @@ def make_launcher(sweep_dir: Path, name: str, *overrides: str, task: TaskFunctio
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
+    """Whether a process runs; one that has ended and was not waited for does not, once its last thread is gone."""
+    process = Path(f"/proc/{pid}")
     try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        ended = "Z" in (process / "stat").read_text().rpartition(")")[2].split()[0]
+        return not ended or len(list((process / "task").iterdir())) > 1
     except (FileNotFoundError, ProcessLookupError):
         return False
