@@ -113,9 +113,11 @@ class Admission:
         deadline: float | None = None
         with self._changed:
             while self._should_wait():
-                if self._active and not (self._held and self._room()):
+                left = None
+                if self._should_hurry():
                     deadline = deadline or time.monotonic() + patience
-                if not self._changed.wait(None if deadline is None else max(0.0, deadline - time.monotonic())):
+                    left = max(0.0, deadline - time.monotonic())
+                if not self._changed.wait(left):
                     break
             if self._all_done():
                 self._opener.shutdown()
@@ -133,6 +135,12 @@ class Admission:
         if not (self._active or self._ready or self._alone):
             return True
         return bool(self._opening) or ((self._vacancy or self._held) and self._room())
+
+    def _should_hurry(self) -> bool:
+        """Whether someone could be trained or run meanwhile."""
+        if self._held and self._room():
+            return False
+        return bool(self._active) or (bool(self._ready or self._alone) and not self._opening)
 
     def _all_done(self) -> bool:
         ended = self._closed or self.stopping
