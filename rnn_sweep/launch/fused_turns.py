@@ -122,7 +122,7 @@ class Turns:
 
         running = group.running.pop(lane)
         try:
-            result: Outcome | Exception = conclude(lane, group.population.dataset, group.population.device)
+            result: Outcome | Exception = conclude(lane, group.population)
         except Exception as error:  # of this job alone
             result = error
         self._ended(running, result)

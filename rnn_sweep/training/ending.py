@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 
-import torch
-
-from rnn_sweep.data import Dataset
-from rnn_sweep.lanes import Batches
+from rnn_sweep.lanes import LaneNetwork
 from rnn_sweep.models import RecurrentClassifier, save_weights
 from rnn_sweep.outcome import Outcome, State
 from rnn_sweep.training.lane import Lane, Metrics
-from rnn_sweep.training.loop import evaluate
+from rnn_sweep.training.loop import Population, measure
 
 WEIGHTS_FILE = "weights.safetensors"
 """The best weights, in the run's output folder."""
 
 
-def conclude(lane: Lane, dataset: Dataset, device: torch.device) -> Outcome:
+def conclude(lane: Lane, population: Population) -> Outcome:
     """Write the best weights of a run that has ended, test them where it is complete, and gather its outcome.
+
+    Args:
+        lane: the run, which has left the population.
+        population: what it was trained in.
 
     Raises:
         Exception: what ended the run, where that was an error.
@@ -35,12 +36,14 @@ def conclude(lane: Lane, dataset: Dataset, device: torch.device) -> Outcome:
         model.load_state_dict(lane.best.weights)
         save_weights(model, lane.spec, lane.entry.folder / WEIGHTS_FILE)
     if lane.state is State.COMPLETE:
-        model.to(device)
-        test = Batches(dataset.x_test, dataset.y_test, scale=dataset.scale, device=device)
-        metrics["test/loss"], metrics["test/accuracy"] = evaluate(model, test)
+        # The weights that are kept are single precision, whatever the run was trained in.
+        network = LaneNetwork(lane.spec, 1, device=population.device, precision="fp32", threads=population.threads)
+        network.load(0, model.state_dict())
+        loss, accuracy = measure(network, population.test)
+        metrics["test/loss"], metrics["test/accuracy"] = float(loss), float(accuracy)
     metrics["parameters"] = float(sum(p.numel() for p in model.parameters()))
     metrics["seconds"] = lane.seconds
-    return _outcome(lane, lane.state, metrics, len(dataset.x_train))
+    return _outcome(lane, lane.state, metrics, len(population.train))
 
 
 def _outcome(lane: Lane, state: State, metrics: Metrics, images: int) -> Outcome:

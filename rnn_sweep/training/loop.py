@@ -71,10 +71,11 @@ class Population:
         self.dataset, self.device = dataset, device
         self.batch_size = config.data.batch_size
         precision = cast(Precision, config.trainer.precision)
-        threads = config.trainer.threads or torch.get_num_threads()
-        self.network = LaneNetwork(spec, 0, device=device, precision=precision, threads=threads)
+        self.threads = config.trainer.threads or torch.get_num_threads()
+        self.network = LaneNetwork(spec, 0, device=device, precision=precision, threads=self.threads)
         self.train = Batches(dataset.x_train, dataset.y_train, scale=dataset.scale, device=device)
         self.validation = Batches(dataset.x_val, dataset.y_val, scale=dataset.scale, device=device)
+        self.test = Batches(dataset.x_test, dataset.y_test, scale=dataset.scale, device=device)
         self.lanes: list[Lane] = []
 
     @property
@@ -129,7 +130,7 @@ class Population:
         start = time.perf_counter()
         training = self._train()
         trained = time.perf_counter()
-        losses, accuracies = self._validate()
+        losses, accuracies = measure(self.network, self.validation)
         finished = time.perf_counter()
         for k, lane in enumerate(self.lanes):
             lane.training_seconds += trained - start
@@ -188,27 +189,15 @@ class Population:
             for k in range(len(lanes))
         ]
 
-    def _validate(self) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of every lane on the validation set, each ``[K]``, averaged per image."""
-        loss_sum = torch.zeros(len(self.lanes), dtype=torch.float64, device=self.device)
-        correct = torch.zeros_like(loss_sum)
-        count = len(self.validation)
-        for start in range(0, count, EVALUATION_BATCH):
-            x, y = self.validation.slice(start, min(start + EVALUATION_BATCH, count))
-            loss, hits = self.network.evaluate(x, y)
-            loss_sum += loss
-            correct += hits
-        return loss_sum / count, correct / count
 
-
-@torch.inference_mode()
-def evaluate(model: RecurrentClassifier, batches: Batches) -> tuple[float, float]:
-    """Loss and accuracy of the readable model on a data set, averaged per image."""
-    model.eval()
-    loss_sum, correct = 0.0, 0
-    for start in range(0, len(batches), EVALUATION_BATCH):
-        x, y = batches.slice(start, min(start + EVALUATION_BATCH, len(batches)))
-        logits = model(x.transpose(0, 1))
-        loss_sum += float(torch.nn.functional.cross_entropy(logits, y, reduction="sum"))
-        correct += int((logits.argmax(1) == y).sum())
-    return loss_sum / len(batches), correct / len(batches)
+def measure(network: LaneNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
+    """Loss and accuracy of every lane on a data set, each ``[K]``, averaged per image."""
+    loss_sum = torch.zeros(network.lanes, dtype=torch.float64, device=network.device)
+    correct = torch.zeros_like(loss_sum)
+    count = len(batches)
+    for start in range(0, count, EVALUATION_BATCH):
+        x, y = batches.slice(start, min(start + EVALUATION_BATCH, count))
+        loss, hits = network.evaluate(x, y)
+        loss_sum += loss
+        correct += hits
+    return loss_sum / count, correct / count

@@ -49,10 +49,9 @@ def train(
         UserError: the optimiser, device or precision does not fit (see :func:`check`).
         Exception: whatever the optimiser or the observer raised.
     """
-    device = choose_device(config.trainer)
-    population = Population(config, dataset, device)
+    population = Population(config, dataset, choose_device(config.trainer))
     lane = population.join(Entry(config, folder, observer or Observer(), notes or {}, resume))
     with one_thread_per_operation():
         while not lane.over:
             population.epoch()
-    return conclude(lane, dataset, device)
+        return conclude(lane, population)

@@ -265,6 +265,18 @@ def test_a_study_prunes_lanes(run: Run, tmp_path: Path) -> None:
     assert [(result["state"], result["epochs"]) for result in results] == [("pruned", 1)] * 6
 
 
+def test_populations_take_turns_by_their_lanes(launcher: MakeLauncher, tmp_path: Path) -> None:
+    launch(launcher(), *[[f"model.hidden_dim={hidden}", "trainer.epochs=8"] for hidden in (16, 16, 16, 24)])
+
+    def ends(number: int) -> list[str]:
+        lines = (tmp_path / f"fused/{number}/run.log").read_text().splitlines()
+        return [line[:25] for line in lines if "- epoch " in line]
+
+    many, few = ends(0), ends(3)
+    turns = "".join(who for _, who in sorted([*((end, "m") for end in many), *((end, "f") for end in few)]))
+    assert turns == "mmmfmmmfmmffffff"
+
+
 @pytest.mark.parametrize(("hidden", "threads", "lanes"), [(32, 2, 16), (128, 2, 16), (256, 2, 8), (2048, 1, 4)])
 def test_lanes_at_once_follow_size_and_threads(make: Make, hidden: int, threads: int, lanes: int) -> None:  # noqa: F811
     changes: dict[str, Any] = {"model__hidden_dim": hidden}

@@ -72,11 +72,11 @@ class Party:
                 with one_thread_per_operation():
                     population.epoch()
             epoch += 1
-        return [self._conclude(lanes[k]) for k in range(len(configs))]
+        return [self._conclude(lanes[k], population) for k in range(len(configs))]
 
-    def _conclude(self, lane: Lane) -> Outcome | Exception:
+    def _conclude(self, lane: Lane, population: Population) -> Outcome | Exception:
         try:
-            return conclude(lane, self.digits, torch.device("cpu"))
+            return conclude(lane, population)
         except Exception as error:
             return error
 
