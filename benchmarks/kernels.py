@@ -25,11 +25,13 @@ from typing import IO, cast
 import torch
 from torch import Tensor, nn
 
-from rnn_sweep.lanes import Batches, LaneNetwork
+from rnn_sweep.lanes import Batches, LaneNetwork, Share
 from rnn_sweep.lanes.precision import fast_products
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 
 T, I, BATCH, IMAGES = 28, 28, 64, 20_000  # noqa: E741
+STEPS = 20
+"""Between two meetings of the threads; an epoch has hundreds."""
 THREADS = torch.get_num_threads()
 
 
@@ -47,8 +49,8 @@ def spec_for(cell: str, hidden: int) -> ModelSpec:
     return ModelSpec(cell, I, hidden, 1, "relu" if plain else None, 0.0, "identity" if plain else "default")
 
 
-def lane_step(cell: str, hidden: int, lanes: int, precision: str) -> Callable[[], int]:
-    """One training step of ``lanes`` lanes, each with its own shuffle, norm and RMSprop."""
+def lane_steps(cell: str, hidden: int, lanes: int, precision: str) -> Callable[[], int]:
+    """Training steps of ``lanes`` lanes, each with its own shuffle, norm and RMSprop."""
     spec = spec_for(cell, hidden)
     net = LaneNetwork(spec, lanes, precision=precision, threads=THREADS)  # type: ignore[arg-type]
     for lane in range(lanes):
@@ -59,17 +61,22 @@ def lane_step(cell: str, hidden: int, lanes: int, precision: str) -> Callable[[]
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (IMAGES, T, I), dtype=torch.uint8, generator=generator)
     data = Batches(pixels, torch.randint(10, (IMAGES,), generator=generator), scale=1 / 255)
-    limits = torch.ones(lanes)
 
-    def step() -> int:
-        index = torch.randint(IMAGES, (lanes, BATCH), generator=generator)
-        net.forward_backward(*data.gather(index))
-        net.clip_(limits, net.grad_norms())
-        for optimiser in optimisers:
-            optimiser.step()
-        return lanes * BATCH
+    def train(share: Share) -> None:
+        mine, count = optimisers[share.lanes], share.lanes.stop - share.lanes.start
+        limits, shuffle = torch.ones(count), torch.Generator().manual_seed(share.lanes.start)
+        for _ in range(STEPS):
+            index = torch.randint(IMAGES, (count, BATCH), generator=shuffle)
+            share.forward_backward(*data.gather(index))
+            share.clip_(limits, share.grad_norms())
+            for optimiser in mine:
+                optimiser.step()
 
-    return step
+    def steps() -> int:
+        net.side_by_side(train, BATCH)
+        return STEPS * lanes * BATCH
+
+    return steps
 
 
 def product_rate(hidden: int, lanes: int) -> float:
@@ -167,7 +174,7 @@ class Tutorials:
 def compare(cell: str, hidden: int, lanes: list[int], turns: int, seconds: float, all_: Tutorials) -> None:
     """Measure everything in turns and print the rows of one cell and hidden size."""
     one = Tutorials(1, THREADS)
-    ours = {(k, p): lane_step(cell, hidden, k, p) for k in lanes for p in ("fp32", "bf16")}
+    ours = {(k, p): lane_steps(cell, hidden, k, p) for k in lanes for p in ("fp32", "bf16")}
     for step in ours.values():
         rate(step, 0.2)
     measured: dict[tuple[object, object], list[float]] = defaultdict(list)

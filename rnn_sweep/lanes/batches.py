@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ class Batches:
     def __init__(self, x: Tensor, y: Tensor, *, scale: float = 1.0, device: str | torch.device = "cpu") -> None:
         """Hold ``x`` [N, T, I] (uint8 or float32) and ``y`` [N] int64; batches are scaled by ``scale``."""
         self.x, self.y, self.scale = x.to(device).contiguous(), y.to(device), scale
-        self._buffers: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._buffers: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
         """N, the number of sequences."""
@@ -25,14 +27,15 @@ class Batches:
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sequences of ``index`` [K, B] as x [T, K, B, I] float32 and y [K, B] int64.
 
-        The returned x is a view of a buffer that the next call of the same shape overwrites.
+        The returned x is a view of a buffer that the thread's next call of the same shape overwrites.
         """
         K, B = index.shape
         _, T, I = self.x.shape  # noqa: E741
-        if (K, B) not in self._buffers:
+        key = (threading.get_ident(), K, B)
+        if key not in self._buffers:
             raw = self.x.new_empty(K * B, T, I)
-            self._buffers[K, B] = raw, torch.empty(K, T, B, I, device=self.x.device)
-        raw, batch = self._buffers[K, B]
+            self._buffers[key] = raw, torch.empty(K, T, B, I, device=self.x.device)
+        raw, batch = self._buffers[key]
         torch.index_select(self.x, 0, index.flatten(), out=raw)
         torch.mul(raw.view(K, B, T, I).transpose(1, 2), self.scale, out=batch)
         return batch.transpose(0, 1), self.y[index]

@@ -13,16 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
-
-# One overload each, looked up once: resolving it at every call costs more than a small step's arithmetic.
-sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-"""(gradient, s, grad_input=out): gradient * s * (1 - s)."""
-tanh_backward = torch.ops.aten.tanh_backward.grad_input
-"""(gradient, y, grad_input=out): gradient * (1 - y²)."""
-threshold_backward = torch.ops.aten.threshold_backward.grad_input
-"""(gradient, h, 0, grad_input=out): gradient where h > 0, else 0."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +88,15 @@ class Cell(ABC):
         """Run all steps, from zero state, writing h_t to ``tape.hidden[t + 1]`` and what backward needs."""
 
     @abstractmethod
-    def step(self, z: Tensor, w: Tensor, scratch: dict[str, Tensor], out: Tensor) -> None:
-        """One step without a trace: ``z`` [K, B, Z] to ``out`` [K, B, H], which may be a part of ``z``."""
+    def last_state(self, x: Tensor, rows: list[Tensor], w: list[Tensor], scratch: list[dict[str, Tensor]]) -> Tensor:
+        """Run all steps without a trace, from zero state, and return the top layer's last state [K, N, H].
+
+        Args:
+            x: [T, N, I], the same sequences for all lanes.
+            rows: for each layer a row of its tape, [K, N, Z], with the state in its first H columns.
+            w: for each layer its matrix [K, R, Z].
+            scratch: for each layer its step-sized buffers, zeroed.
+        """
 
     @abstractmethod
     def backward(self, tape: Tape, w_hidden: Tensor, upstream: list[Tensor] | None) -> None:
@@ -108,23 +106,3 @@ class Cell(ABC):
         below the top); ``upstream`` has the gradient of each step's output from the layer above;
         ``w_hidden`` is [K, R_h, H].
         """
-
-
-def product(z: Tensor, w: Tensor, out: Tensor) -> Tensor:
-    """Multiply ``z`` [K, B, Z] by ``w`` transposed, [K, R, Z], into the contiguous ``out`` [K, B, R]."""
-    return torch.bmm(z, w.mT, out=out)
-
-
-_MINUS_ONE = torch.tensor(-1.0)
-
-
-def tanh(x: Tensor, out: Tensor) -> Tensor:
-    """Set ``out``, which may be ``x``, to the hyperbolic tangent of ``x``.
-
-    In fp32 on a CPU as 2 σ(2x) - 1, off by 2e-7 at most: torch's own tanh takes five times as long there. In bf16
-    the difference of two numbers near 1 would be off by 4e-3, so that torch's is used.
-    """
-    if x.dtype is not torch.float32 or x.device.type != "cpu":
-        return torch.tanh(x, out=out)
-    torch.mul(x, 2, out=out)
-    return torch.add(_MINUS_ONE, out.sigmoid_(), alpha=2, out=out)

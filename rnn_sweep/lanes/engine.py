@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rnn_sweep.lanes.cell import Cell
+from rnn_sweep.lanes.compiled import compiled
 from rnn_sweep.lanes.gru import GRU
 from rnn_sweep.lanes.lstm import LSTM
 from rnn_sweep.lanes.precision import fast_products
@@ -56,7 +57,15 @@ class Engine:
         space = self._workspaces[lanes, T, B]
         space.matrices.read(values, backward=True)
         self._forward(space, x, generators)
-        loss, correct = self._head(space, values, gradients, y)
+        loss, correct = _head(
+            space.tapes[-1].hidden[-1],
+            y,
+            values["head.weight"],
+            values["head.bias"],
+            gradients["head.weight"],
+            gradients["head.bias"],
+            space.dh,
+        )
         self._backward(space)
         space.matrices.write(gradients)
         return loss, correct
@@ -80,22 +89,6 @@ class Engine:
         for mask, generator in zip(masks, generators, strict=True):
             mask.bernoulli_(keep, generator=generator)
         return masks.mul_(1 / keep)
-
-    def _head(
-        self, space: Workspace, values: dict[str, Tensor], gradients: dict[str, Tensor], y: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        weight = values["head.weight"]
-        last = space.tapes[-1].hidden[-1].to(weight.dtype)
-        logp = torch.baddbmm(values["head.bias"].unsqueeze(1), last, weight.mT).log_softmax(-1)
-        target = y.unsqueeze(-1)
-        chosen = logp.gather(-1, target)
-        correct = (logp.argmax(-1) == y).sum(-1)
-        d_logits = logp.exp_().scatter_add_(-1, target, chosen.new_full((), -1.0).expand_as(chosen))
-        d_logits.mul_(1 / y.shape[-1])
-        gradients["head.weight"].copy_(torch.bmm(d_logits.mT, last))
-        gradients["head.bias"].copy_(d_logits.sum(1))
-        space.dh.copy_(torch.bmm(d_logits, weight))
-        return -chosen.mean((1, 2)), correct
 
     def _backward(self, space: Workspace) -> None:
         H, rows = self.spec.hidden_dim, self.cell.input_rows
@@ -135,15 +128,10 @@ class Engine:
         rows = [new_rows((lanes, batch, row(H, size)), H + size, like) for size in matrices.inputs]
         shapes = self.cell.scratch(lanes, batch, H)
         scratch = [{name: like.new_zeros(shape) for name, shape in shapes.items()} for _ in rows]
-        for x_t in x:
-            inputs: Tensor = x_t
-            for z, w, buffers, size in zip(rows, matrices.whole, scratch, matrices.inputs, strict=True):
-                z[..., H : H + size] = inputs
-                inputs = z[..., :H]
-                self.cell.step(z, w, buffers, inputs)
-        return inputs
+        return self.cell.last_state(x, rows, matrices.whole, scratch)
 
 
+@compiled
 def _weight_gradient(delta: Tensor, z: Tensor, out: Tensor) -> None:
     """Sum over steps and sequences: ``delta`` [T, K, B, R] and ``z`` [T, K, B, Z] to ``out`` [K, R, Z].
 
@@ -151,4 +139,28 @@ def _weight_gradient(delta: Tensor, z: Tensor, out: Tensor) -> None:
     gathering a lane's rows.
     """
     for k in range(out.shape[0]):
-        torch.mm(delta[:, k].flatten(0, 1).T, z[:, k].flatten(0, 1), out=out[k])
+        torch.mm(delta.select(1, k).flatten(0, 1).t(), z.select(1, k).flatten(0, 1), out=out[k])
+
+
+@compiled
+def _head(
+    last: Tensor,
+    y: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    d_weight: Tensor,
+    d_bias: Tensor,
+    dh: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the head on ``last`` [k, B, H] and its gradients; returns the loss [k] and the hits [k]."""
+    last = last.to(weight.dtype)
+    logp = torch.baddbmm(bias.unsqueeze(1), last, weight.mT).log_softmax(-1)
+    target = y.unsqueeze(-1)
+    chosen = logp.gather(-1, target)
+    correct = (logp.argmax(-1) == y).sum(-1)
+    d_logits = logp.exp_().scatter_add_(-1, target, torch.full_like(chosen, -1.0))
+    d_logits.mul_(1 / y.shape[-1])
+    d_weight.copy_(torch.bmm(d_logits.mT, last))
+    d_bias.copy_(d_logits.sum(1))
+    dh.copy_(torch.bmm(d_logits, weight))
+    return chosen.mean([1, 2]).neg(), correct

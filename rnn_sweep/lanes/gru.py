@@ -7,7 +7,71 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks, product, sigmoid_backward, tanh, tanh_backward
+from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks
+from rnn_sweep.lanes.compiled import compiled, product, tanh
+
+
+@compiled
+def _gates(tape_row: Tensor, w_t: Tensor, scratch: dict[str, Tensor], out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One step: ``tape_row`` [K, B, Z] to ``out`` [K, B, H], which may be a part of it; returns hn, r and z."""
+    pre, n, H = product(tape_row, w_t, scratch["pre"]), scratch["n"], out.shape[-1]
+    hn, r, z, xn = torch.split(pre, H, dim=-1)
+    pre.narrow(-1, H, 2 * H).sigmoid_()
+    tanh(torch.addcmul(xn, r, hn, out=n), n)
+    torch.lerp(n, tape_row.narrow(-1, 0, H), z, out=out)
+    return hn, r, z
+
+
+@compiled
+def _forward(
+    steps: list[Tensor],
+    hidden: list[Tensor],
+    deltas: list[Tensor],
+    carries: list[Tensor],
+    w_t: Tensor,
+    scratch: dict[str, Tensor],
+) -> None:
+    n, a = scratch["n"], scratch["a"]
+    for t in range(len(deltas)):
+        h = hidden[t]
+        hn, r, z = _gates(steps[t], w_t, scratch, hidden[t + 1])
+        d_hn, d_r, d_z, d_xn = torch.split(deltas[t], h.shape[-1], dim=-1)
+        torch.sub(h, n, out=a)
+        torch.ops.aten.sigmoid_backward(a, z, grad_input=d_z)
+        torch.neg(z, out=a).add_(1)
+        torch.ops.aten.tanh_backward(a, n, grad_input=d_xn)
+        torch.mul(d_xn, hn, out=a)
+        torch.ops.aten.sigmoid_backward(a, r, grad_input=d_r)
+        torch.mul(d_xn, r, out=d_hn)
+        carries[t].copy_(z)
+
+
+@compiled
+def _last_state(x: Tensor, rows: list[Tensor], w_t: list[Tensor], scratch: list[dict[str, Tensor]]) -> Tensor:
+    out = x
+    for t in range(x.shape[0]):
+        inputs = x[t]
+        for layer in range(len(rows)):
+            z = rows[layer]
+            out = z.narrow(-1, 0, scratch[layer]["n"].shape[-1])
+            z.narrow(-1, out.shape[-1], inputs.shape[-1]).copy_(inputs)
+            _gates(z, w_t[layer], scratch[layer], out)
+            inputs = out
+    return out
+
+
+@compiled
+def _backward(
+    deltas: list[Tensor], carries: list[Tensor], dh: Tensor, w_hidden: Tensor, upstream: list[Tensor]
+) -> None:
+    for back in range(len(deltas)):
+        t = len(deltas) - 1 - back
+        if len(upstream) > 0:
+            dh.add_(upstream[t])
+        delta = deltas[t]
+        delta.view(dh.shape[0], dh.shape[1], 4, dh.shape[2]).mul_(dh.unsqueeze(-2))
+        if t > 0:
+            dh.mul_(carries[t]).baddbmm_(delta.narrow(-1, 0, w_hidden.shape[1]), w_hidden)
 
 
 class GRU(Cell):
@@ -40,44 +104,14 @@ class GRU(Cell):
         step = (lanes, batch, hidden)
         return {"pre": (lanes, batch, 4 * hidden), "n": step, "a": step}
 
-    def step(self, z: Tensor, w: Tensor, scratch: dict[str, Tensor], out: Tensor) -> None:
-        """One step without a trace; see :meth:`Cell.step`."""
-        self._gates(z, w, scratch, out)
-
-    def _gates(
-        self, tape_row: Tensor, w: Tensor, scratch: dict[str, Tensor], out: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        pre, n, H = product(tape_row, w, scratch["pre"]), scratch["n"], out.shape[-1]
-        hn, r, z, xn = torch.split(pre, H, dim=-1)
-        pre[..., H : 3 * H].sigmoid_()
-        tanh(torch.addcmul(xn, r, hn, out=n), n)
-        torch.lerp(n, tape_row[..., :H], z, out=out)
-        return hn, r, z
-
     def forward(self, tape: Tape, w: Tensor) -> None:
         """Run all steps; see :meth:`Cell.forward`."""
-        n, a = tape.scratch["n"], tape.scratch["a"]
-        for t, delta in enumerate(tape.deltas):
-            h, carry = tape.hidden[t], tape.saved["carry"][t]
-            hn, r, z = self._gates(tape.steps[t], w, tape.scratch, tape.hidden[t + 1])
-            d_hn, d_r, d_z, d_xn = torch.split(delta, h.shape[-1], dim=-1)
-            torch.sub(h, n, out=a)
-            sigmoid_backward(a, z, grad_input=d_z)
-            torch.sub(1, z, out=a)
-            tanh_backward(a, n, grad_input=d_xn)
-            torch.mul(d_xn, hn, out=a)
-            sigmoid_backward(a, r, grad_input=d_r)
-            torch.mul(d_xn, r, out=d_hn)
-            carry.copy_(z)
+        _forward(tape.steps, tape.hidden, tape.deltas, tape.saved["carry"], w.mT, tape.scratch)
+
+    def last_state(self, x: Tensor, rows: list[Tensor], w: list[Tensor], scratch: list[dict[str, Tensor]]) -> Tensor:
+        """Run all steps without a trace; see :meth:`Cell.last_state`."""
+        return _last_state(x, rows, [each.mT for each in w], scratch)
 
     def backward(self, tape: Tape, w_hidden: Tensor, upstream: list[Tensor] | None) -> None:
         """Run the steps backwards; see :meth:`Cell.backward`."""
-        dh = tape.scratch["dh"]
-        rows, H = w_hidden.shape[1], dh.shape[-1]
-        for t in reversed(range(len(tape.deltas))):
-            if upstream is not None:
-                dh.add_(upstream[t])
-            delta = tape.deltas[t]
-            delta.view(*dh.shape[:2], 4, H).mul_(dh.unsqueeze(-2))
-            if t:
-                dh.mul_(tape.saved["carry"][t]).baddbmm_(delta[..., :rows], w_hidden)
+        _backward(tape.deltas, tape.saved["carry"], tape.scratch["dh"], w_hidden, upstream or [])

@@ -7,7 +7,83 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks, product, sigmoid_backward, tanh, tanh_backward
+from rnn_sweep.lanes.cell import Block, Cell, Tape, blocks
+from rnn_sweep.lanes.compiled import compiled, product, tanh
+
+
+@compiled
+def _gates(pre: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    H = pre.shape[-1] // 4
+    i, f, g, o = torch.split(pre, H, dim=-1)
+    pre.narrow(-1, 0, 2 * H).sigmoid_()
+    tanh(g, g)
+    o.sigmoid_()
+    return i, f, g, o
+
+
+@compiled
+def _forward(
+    steps: list[Tensor],
+    hidden: list[Tensor],
+    deltas: list[Tensor],
+    opens: list[Tensor],
+    forgets: list[Tensor],
+    w_t: Tensor,
+    scratch: dict[str, Tensor],
+) -> None:
+    c, tanh_c = scratch["c"].zero_(), scratch["tanh_c"]
+    for t in range(len(deltas)):
+        i, f, g, o = _gates(product(steps[t], w_t, scratch["pre"]))
+        d_i, d_f, d_g, d_o = torch.split(deltas[t], c.shape[-1], dim=-1)
+        torch.ops.aten.sigmoid_backward(c, f, grad_input=d_f)
+        c.mul_(f).addcmul_(i, g)
+        tanh(c, tanh_c)
+        torch.mul(o, tanh_c, out=hidden[t + 1])
+        torch.ops.aten.sigmoid_backward(g, i, grad_input=d_i)
+        torch.ops.aten.tanh_backward(i, g, grad_input=d_g)
+        torch.ops.aten.sigmoid_backward(tanh_c, o, grad_input=d_o)
+        torch.ops.aten.tanh_backward(o, tanh_c, grad_input=opens[t])
+        forgets[t].copy_(f)
+
+
+@compiled
+def _last_state(x: Tensor, rows: list[Tensor], w_t: list[Tensor], scratch: list[dict[str, Tensor]]) -> Tensor:
+    out = x
+    for t in range(x.shape[0]):
+        inputs = x[t]
+        for layer in range(len(rows)):
+            z, c = rows[layer], scratch[layer]["c"]
+            out = z.narrow(-1, 0, c.shape[-1])
+            z.narrow(-1, out.shape[-1], inputs.shape[-1]).copy_(inputs)
+            i, f, g, o = _gates(product(z, w_t[layer], scratch[layer]["pre"]))
+            c.mul_(f).addcmul_(i, g)
+            torch.mul(o, tanh(c, scratch[layer]["tanh_c"]), out=out)
+            inputs = out
+    return out
+
+
+@compiled
+def _backward(
+    deltas: list[Tensor],
+    opens: list[Tensor],
+    forgets: list[Tensor],
+    scratch: dict[str, Tensor],
+    w_hidden: Tensor,
+    upstream: list[Tensor],
+) -> None:
+    dh, dc = scratch["dh"], scratch["dc"].zero_()
+    H = dh.shape[-1]
+    for back in range(len(deltas)):
+        t = len(deltas) - 1 - back
+        if len(upstream) > 0:
+            dh.add_(upstream[t])
+        delta = deltas[t]
+        dc.addcmul_(dh, opens[t])
+        delta.narrow(-1, 0, 3 * H).view(dh.shape[0], dh.shape[1], 3, H).mul_(dc.unsqueeze(-2))
+        delta.narrow(-1, 3 * H, H).mul_(dh)
+        if t > 0:
+            dc.mul_(forgets[t])
+            torch.bmm(delta, w_hidden, out=dh)
 
 
 class LSTM(Cell):
@@ -36,49 +112,15 @@ class LSTM(Cell):
         step = (lanes, batch, hidden)
         return {"pre": (lanes, batch, 4 * hidden), "c": step, "tanh_c": step, "dc": step}
 
-    def step(self, z: Tensor, w: Tensor, scratch: dict[str, Tensor], out: Tensor) -> None:
-        """One step without a trace; see :meth:`Cell.step`."""
-        c = scratch["c"]
-        i, f, g, o = self._gates(product(z, w, scratch["pre"]))
-        c.mul_(f).addcmul_(i, g)
-        torch.mul(o, tanh(c, scratch["tanh_c"]), out=out)
-
-    def _gates(self, pre: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        H = pre.shape[-1] // 4
-        i, f, g, o = torch.split(pre, H, dim=-1)
-        pre[..., : 2 * H].sigmoid_()
-        tanh(g, g)
-        o.sigmoid_()
-        return i, f, g, o
-
     def forward(self, tape: Tape, w: Tensor) -> None:
         """Run all steps; see :meth:`Cell.forward`."""
-        c, tanh_c = tape.scratch["c"].zero_(), tape.scratch["tanh_c"]
-        for t, delta in enumerate(tape.deltas):
-            opened, forget = tape.saved["open"][t], tape.saved["forget"][t]
-            i, f, g, o = self._gates(product(tape.steps[t], w, tape.scratch["pre"]))
-            d_i, d_f, d_g, d_o = torch.split(delta, c.shape[-1], dim=-1)
-            sigmoid_backward(c, f, grad_input=d_f)
-            c.mul_(f).addcmul_(i, g)
-            tanh(c, tanh_c)
-            torch.mul(o, tanh_c, out=tape.hidden[t + 1])
-            sigmoid_backward(g, i, grad_input=d_i)
-            tanh_backward(i, g, grad_input=d_g)
-            sigmoid_backward(tanh_c, o, grad_input=d_o)
-            tanh_backward(o, tanh_c, grad_input=opened)
-            forget.copy_(f)
+        saved = tape.saved
+        _forward(tape.steps, tape.hidden, tape.deltas, saved["open"], saved["forget"], w.mT, tape.scratch)
+
+    def last_state(self, x: Tensor, rows: list[Tensor], w: list[Tensor], scratch: list[dict[str, Tensor]]) -> Tensor:
+        """Run all steps without a trace; see :meth:`Cell.last_state`."""
+        return _last_state(x, rows, [each.mT for each in w], scratch)
 
     def backward(self, tape: Tape, w_hidden: Tensor, upstream: list[Tensor] | None) -> None:
         """Run the steps backwards; see :meth:`Cell.backward`."""
-        dh, dc = tape.scratch["dh"], tape.scratch["dc"].zero_()
-        H = dh.shape[-1]
-        for t in reversed(range(len(tape.deltas))):
-            if upstream is not None:
-                dh.add_(upstream[t])
-            delta = tape.deltas[t]
-            dc.addcmul_(dh, tape.saved["open"][t])
-            delta[..., : 3 * H].view(*dc.shape[:2], 3, H).mul_(dc.unsqueeze(-2))
-            delta[..., 3 * H :].mul_(dh)
-            if t:
-                dc.mul_(tape.saved["forget"][t])
-                torch.bmm(delta, w_hidden, out=dh)
+        _backward(tape.deltas, tape.saved["open"], tape.saved["forget"], tape.scratch, w_hidden, upstream or [])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from rnn_sweep.lanes.layout import Layout
 from rnn_sweep.lanes.precision import COMPUTE, MASTER, Precision, fast_products
 from rnn_sweep.lanes.workers import Workers
 from rnn_sweep.models.recurrent import GATES, ModelSpec
+
+R = TypeVar("R")
 
 FAST_OPERATIONS = 2e6
 """Operations below which a product in MKL takes less time than oneDNN's 12 µs of preparation costs."""
@@ -105,19 +108,30 @@ class LaneNetwork:
         Returns:
             The mean loss [K] and the number of correct answers [K].
         """
-        if self._halves(y.shape[1]):
-            return self._divided_batch(x, y)
 
-        def train(engine: Engine, lanes: slice) -> tuple[Tensor, Tensor]:
-            values, gradients = (
-                self._layout.views(self._values[lanes]),
-                self._layout.views(self._gradients[lanes]),
-            )
-            own = None if generators is None else generators[lanes]
-            return engine.forward_backward(values, gradients, x[:, lanes], y[lanes], own)
+        def train(share: Share) -> tuple[Tensor, Tensor]:
+            lanes = share.lanes
+            return share.forward_backward(x[:, lanes], y[lanes], generators and generators[lanes])
 
-        shares = divide(self.lanes, len(self._engines), lanes_at_once(self.spec))
-        return _joined(self._by_thread(train, shares, self._operations(shares, y.shape[1])))
+        return _joined(self.side_by_side(train, y.shape[1]))
+
+    def side_by_side(self, work: Callable[[Share], R], batch: int) -> list[R]:
+        """Let each thread call ``work`` with its share of the lanes, for any number of training steps.
+
+        A thread that does all that its lanes need, from gathering the batch to the optimiser, meets the others once
+        at the end; waking it for every step would take as long as a small step.
+
+        Args:
+            work: called once for each share, all at the same time.
+            batch: sequences of a step, on which the choice of kernels rests.
+
+        Returns:
+            The results in the lanes' order.
+        """
+        parts = divide(self.lanes, len(self._engines), lanes_at_once(self.spec))
+        shares = [Share(self, engine, chunks) for engine, chunks in zip(self._engines, parts, strict=False)]
+        jobs = [partial(work, share) for share in shares]
+        return self._together(jobs, self._operations(parts, batch))
 
     def _operations(self, shares: list[list[slice]], batch: int) -> float:
         """Operations of one step's product for the fewest lanes that are taken together."""
@@ -175,20 +189,6 @@ class LaneNetwork:
         shares = divide(self.lanes, len(self._engines), lanes_at_once(self.spec))
         return _joined(self._by_thread(evaluate, shares, math.inf))
 
-    def grad_norms(self) -> Tensor:
-        """Return the 2-norm of each lane's whole gradient, [K]."""
-        norms: Tensor = torch.linalg.vector_norm(self._gradients, dim=1)
-        return norms
-
-    @torch.no_grad()
-    def clip_(self, max_norms: Tensor, norms: Tensor) -> None:
-        """Scale each lane's gradient to at most ``max_norms`` [K] (inf: untouched), given ``norms`` [K].
-
-        As ``torch.nn.utils.clip_grad_norm_``, with its 1e-6 in the denominator.
-        """
-        scale = (max_norms / (norms + 1e-6)).clamp(max=1.0)
-        self._gradients.mul_(scale.unsqueeze(1))
-
     @torch.no_grad()
     def keep(self, lanes: Sequence[int]) -> None:
         """Drop every lane that is not in ``lanes``; the order given becomes the new numbering.
@@ -237,15 +237,66 @@ class LaneNetwork:
             return [work(engine, part) for part in parts]
 
         jobs = [partial(share, engine, parts) for engine, parts in zip(self._engines, shares, strict=False)]
+        return [result for done in self._together(jobs, step_operations) for result in done]
+
+    def _together(self, jobs: Sequence[Callable[[], R]], step_operations: float) -> list[R]:
         fp32 = self.precision == "fp32" and self.device.type == "cpu"
         for engine in self._engines:
             # The choice of kernels is the process's: it may change between phases if no other thread works.
             engine.fast_gradients = fp32 and len(jobs) == 1
         with fast_products(fp32 and step_operations >= FAST_OPERATIONS):
-            return [result for done in self._workers.run(jobs) for result in done]
+            return self._workers.run(jobs)
+
+
+class Share:
+    """The lanes of a network that one thread drives; see :meth:`LaneNetwork.side_by_side`."""
+
+    def __init__(self, network: LaneNetwork, engine: Engine, chunks: list[slice]) -> None:
+        self._network, self._engine = network, engine
+        self.lanes = slice(chunks[0].start, chunks[-1].stop)
+        self._gradients = network._gradients[self.lanes]
+        views = network._layout.views
+        self._chunks = [
+            (
+                slice(c.start - self.lanes.start, c.stop - self.lanes.start),
+                views(network._values[c]),
+                views(network._gradients[c]),
+            )
+            for c in chunks
+        ]
+
+    @torch.no_grad()
+    def forward_backward(
+        self, x: Tensor, y: Tensor, generators: Sequence[torch.Generator] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As :meth:`LaneNetwork.forward_backward`, for these lanes alone: ``x`` [T, k, B, I], ``y`` [k, B]."""
+        if self._network._halves(y.shape[1]):
+            return self._network._divided_batch(x, y)
+        return _joined(
+            [
+                self._engine.forward_backward(values, gradients, x[:, here], y[here], generators and generators[here])
+                for here, values, gradients in self._chunks
+            ]
+        )
+
+    def grad_norms(self) -> Tensor:
+        """Return the 2-norm of each lane's whole gradient, [k]."""
+        norms: Tensor = torch.linalg.vector_norm(self._gradients, dim=1)
+        return norms
+
+    @torch.no_grad()
+    def clip_(self, max_norms: Tensor, norms: Tensor) -> None:
+        """Scale each lane's gradient to at most ``max_norms`` [k] (inf: untouched), given ``norms`` [k].
+
+        As ``torch.nn.utils.clip_grad_norm_``, with its 1e-6 in the denominator.
+        """
+        scale = (max_norms / (norms + 1e-6)).clamp(max=1.0)
+        self._gradients.mul_(scale.unsqueeze(1))
 
 
 def _joined(results: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    if len(results) == 1:
+        return results[0]
     return torch.cat([loss for loss, _ in results]), torch.cat([correct for _, correct in results])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rnn_sweep.config import Config
 from rnn_sweep.data import Dataset
-from rnn_sweep.lanes import Batches, LaneNetwork
+from rnn_sweep.lanes import Batches, LaneNetwork, Share
 from rnn_sweep.lanes.precision import Precision
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 from rnn_sweep.training.device import choose_device
@@ -153,7 +153,12 @@ class Population:
         return over
 
     def _train(self) -> list[Metrics | None]:
-        count, lanes = len(self.train), self.lanes
+        """One epoch of optimiser steps for every lane; None for each whose loss became NaN or infinite."""
+        shares = self.network.side_by_side(self._train_share, self.batch_size)
+        return [metrics for share in shares for metrics in share]
+
+    def _train_share(self, share: Share) -> list[Metrics | None]:
+        count, lanes = len(self.train), self.lanes[share.lanes]
         order = torch.stack([torch.randperm(count, generator=lane.shuffle) for lane in lanes]).to(self.device)
         dropout = [lane.dropout for lane in lanes] if self.network.spec.dropout > 0 else None
         limits = torch.tensor([lane.max_norm for lane in lanes], device=self.device)
@@ -164,9 +169,9 @@ class Population:
         for step, start in enumerate(range(0, count, self.batch_size)):
             index = order[:, start : start + self.batch_size]
             x, y = self.train.gather(index)
-            loss, hits = self.network.forward_backward(x, y, dropout)
-            norms = self.network.grad_norms()
-            self.network.clip_(limits, norms)
+            loss, hits = share.forward_backward(x, y, dropout)
+            norms = share.grad_norms()
+            share.clip_(limits, norms)
             lrs = [lane.schedule.lr for lane in lanes]
             for lane in lanes:
                 lane.step()
