@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ class Job:
     folder: Path
     overrides: Sequence[str]
     resume: dict[str, Any] | None = None
+    script: Path | None = None
+    """The user's program, where it is not this process's own: jobs of a sweep run in workers."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,26 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Exec
         output_dir=job.folder,
         parent_run_id=trial.get("parent_run_id"),
         run_id=job.resume["run_id"] if job.resume else None,
-        run_name=f"trial {trial['number']}" if "number" in trial else None,
-        tags={f"trial.{key}": str(trial[key]) for key in ("study_name", "number") if key in trial},
+        run_name=_name(trial),
+        tags={"threads": str(threads(config))}
+        | {f"trial.{key}": str(trial[key]) for key in ("study_name", "number", "retry_of") if key in trial},
+        script=job.script,
     )
     reporter = Reporter(trial if "number" in trial else None)
     reporter.note("run_id", record.run_id)
     return Execution(job, dataset, record, reporter)
+
+
+def threads(config: Config) -> int:
+    """Threads of the run's products: what the last bits of its sums depend on."""
+    import torch
+
+    return config.trainer.threads or torch.get_num_threads()
+
+
+def _name(trial: Mapping[str, Any]) -> str | None:
+    """What a trial's run is called; None for a run that is no trial."""
+    if "number" not in trial:
+        return None
+    again = f" (trial {trial['retry_of']} again)" if "retry_of" in trial else ""
+    return f"trial {trial['number']}{again}"

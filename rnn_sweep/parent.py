@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from rnn_sweep.config import parse
+from rnn_sweep.config import Config, parse
 from rnn_sweep.outcome import State
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None) ->
     """
     from rnn_sweep import tracking
 
-    config = parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
+    config = _parse(cfg)
     tracking.check(config.tracking)
     study = {"name": name} | ({"storage": storage} if storage else {})
     run = tracking.start_run(
@@ -52,6 +52,11 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None) ->
     return run.run_id
 
 
+def objectives(cfg: DictConfig) -> list[str]:
+    """The names of what a run returns."""
+    return list(_parse(cfg).objective)
+
+
 def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
     """Close the parent run with what came out: ``{reason, trials, best: {number, values, …} | None}``."""
     run = _open.pop(parent_run_id or "", None)
@@ -63,3 +68,7 @@ def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
         metrics |= {"best_trial": float(best["number"]), "best_value": float(best["values"][0])}
     state = State.INTERRUPTED if summary["reason"] in ("interrupted", "failed") else State.COMPLETE
     run.finish(state, metrics, history=(), model=None, example=None, files=())
+
+
+def _parse(cfg: DictConfig) -> Config:
+    return parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))

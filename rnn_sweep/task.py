@@ -9,10 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -72,6 +74,7 @@ def sweepable(task: Task) -> Task:
     """
     task.rnn_sweep_validate = validate  # type: ignore[attr-defined]
     task.rnn_sweep_begin = parent.begin  # type: ignore[attr-defined]
+    task.rnn_sweep_objectives = parent.objectives  # type: ignore[attr-defined]
     task.rnn_sweep_end = parent.end  # type: ignore[attr-defined]
     task.rnn_sweep_fuse = fuse  # type: ignore[attr-defined]
     return task
@@ -90,12 +93,22 @@ def run(cfg: DictConfig) -> Outcome:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     if hydra.mode is not RunMode.RUN:
-        return execute(prepare(cfg, folder, hydra.overrides.task), Interrupt())
+        job = replace(prepare(cfg, folder, hydra.overrides.task), script=script(hydra))
+        return execute(job, Interrupt())
     with one_message(), interruptible() as interrupt:
         outcome = execute(prepare(cfg, folder, hydra.overrides.task), interrupt)
     if interrupt.signal is not None:
         sys.exit(128 + interrupt.signal)
     return outcome
+
+
+def script(hydra: HydraConf) -> Path | None:
+    """The user's program as a worker process can know it: beside the configuration folder, named as the job."""
+    for source in hydra.runtime.config_sources:
+        path = Path(source.path).parent / f"{hydra.job.name}.py"
+        if source.provider == "main" and path.is_file():
+            return path
+    return None
 
 
 def prepare(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job:

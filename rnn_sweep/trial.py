@@ -9,24 +9,27 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from rnn_sweep.errors import UserError
+from rnn_sweep.storage import STORAGE_VARIABLE, masked, open_storage, quiet, unmasked
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage
 
-STORAGE_VARIABLE = "RNN_SWEEP_STORAGE"
-"""Where the password of a storage URL is looked up: the same URL, complete."""
+__all__ = [
+    "PRUNER_ATTR",
+    "STORAGE_VARIABLE",
+    "Reporter",
+    "build_pruner",
+    "masked",
+    "open_storage",
+    "quiet",
+    "unmasked",
+]
 
 PRUNER_ATTR = "pruner"
 """Study attribute with the pruner as a JSON ``_target_`` node."""
@@ -82,18 +85,6 @@ class Reporter:
         return self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Optuna's notes on experimental features and numpy's on curves of NaN off the terminal."""
-    from optuna.exceptions import ExperimentalWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)
-        yield
-
-
 def build_pruner(node: Mapping[str, Any] | None) -> BasePruner:
     """Make a pruner from its ``_target_`` node; a ``wrapped_pruner`` inside it may be a node, too.
 
@@ -122,106 +113,7 @@ def build_pruner(node: Mapping[str, Any] | None) -> BasePruner:
     return pruner
 
 
-def masked(url: str) -> str:
-    """``url`` without the password in it."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}@{host}"))
-
-
-def unmasked(url: str) -> str:
-    """The inverse of :func:`masked`, where ``RNN_SWEEP_STORAGE`` has the same URL with its password."""
-    full = os.environ.get(STORAGE_VARIABLE, "")
-    return full if full and masked(full) == url else url
-
-
-def open_storage(url: str) -> BaseStorage:
-    """Open the Optuna storage behind a URL, creating its schema where it is new.
-
-    ``journal:///absolute/file`` or ``journal://relative/file``; ``sqlite:///``, ``postgresql://``,
-    ``mysql://`` and other SQLAlchemy URLs; ``redis://``; ``grpc://host:port`` (Optuna's proxy).
-
-    Raises:
-        UserError: a bad URL, a driver that is missing, or a store that cannot be reached or written.
-    """
-    from optuna import storages
-    from optuna.storages import journal
-
-    full = unmasked(url)
-    scheme = full.partition("://")[0]
-    try:
-        with quiet():
-            if scheme == "journal":
-                return storages.JournalStorage(_journal_file(Path(full.partition("://")[2])))
-            if scheme in ("redis", "rediss"):
-                return storages.JournalStorage(journal.JournalRedisBackend(full))
-            if scheme == "grpc":
-                parts = urlsplit(full)
-                return storages.GrpcStorageProxy(host=parts.hostname or "localhost", port=parts.port or 13000)
-            return storages.get_storage(full)
-    except UserError:
-        raise
-    except ImportError as error:
-        raise UserError(f"hydra.sweeper.storage={masked(url)} needs a package that is missing: {error}") from None
-    except Exception as error:  # the drivers' own exception types are not importable without them
-        reason = re.sub(r"\s+", " ", str(error)).replace(full, masked(full))[:300]
-        raise UserError(f"hydra.sweeper.storage={masked(url)} cannot be opened: {reason}") from None
-
-
 @functools.lru_cache(maxsize=4)
 def _shared_storage(url: str) -> BaseStorage:
     """One open storage for all trials of a worker process: replaying a journal costs time."""
     return open_storage(url)
-
-
-def _journal_file(path: Path) -> Any:
-    """The backend of a journal file, with a lock that the system releases when its holder is killed."""
-    from filelock import FileLock
-    from optuna.storages import journal
-    from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
-
-    class Lock(BaseJournalFileLock):
-        def __init__(self) -> None:
-            self._lock = FileLock(f"{path}.lock", poll_interval=0.002)
-
-        def acquire(self) -> bool:
-            self._lock.acquire()
-            return True
-
-        def release(self) -> None:
-            self._lock.release()
-
-    class Backend(journal.JournalFileBackend):
-        """Without a sync to the disk for each line, which costs more than all else that a small trial does.
-
-        A killed process loses nothing by that; a machine that goes down may lose its last seconds.
-        """
-
-        def append_logs(self, logs: list[dict[str, Any]]) -> None:
-            lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
-            with get_lock_file(lock), path.open("ab", buffering=0) as file:
-                file.write(lines)
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = Lock()
-        with get_lock_file(lock):
-            _drop_torn_line(path)
-        return Backend(str(path), lock_obj=lock)
-    except OSError as error:
-        raise UserError(f"hydra.sweeper.storage: {path} cannot be written: {error.strerror or error}") from None
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line without its end, left by a writer that was killed; call with the lock held."""
-    if not path.exists():
-        return
-    with path.open("rb+") as file:
-        size = file.seek(0, os.SEEK_END)
-        tail = min(size, 1 << 20)
-        file.seek(size - tail)
-        content = file.read(tail)
-        if content and not content.endswith(b"\n"):
-            file.truncate(size - tail + content.rfind(b"\n") + 1)

@@ -8,13 +8,15 @@ All are optional attributes of the function under ``@hydra.main`` (``main.__wrap
     Called once before the first trial with the application's defaults; returns the id of a run that the
     trials are children of, or None. ``known`` is the id that an earlier sweeper on the study had from it, or
     None. Jobs find the id as ``trial.parent_run_id``.
+``rnn_sweep_objectives(cfg)``
+    The names of the values that a job returns, given the application's defaults; reports and plots show them.
 ``rnn_sweep_end(parent_run_id, summary)``
     Called once after the last trial with ``{reason, trials, best: {number, values, params, run_id} | None}``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.types import TaskFunction
@@ -37,6 +39,12 @@ def begin(task: TaskFunction, cfg: DictConfig, study: Study, storage: str) -> st
     if parent is not None and parent != known:
         study.set_user_attr(PARENT_ATTR, parent)
     return parent
+
+
+def objectives(task: TaskFunction, cfg: DictConfig) -> Sequence[str] | None:
+    """The names of the objectives, where the application tells them."""
+    hook = getattr(task, "rnn_sweep_objectives", None)
+    return None if hook is None else list(hook(cfg))
 
 
 def end(task: TaskFunction, parent_run_id: str | None, summary: Mapping[str, Any]) -> None:

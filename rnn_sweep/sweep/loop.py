@@ -149,7 +149,9 @@ class Loop:
             return []
         parent = "null" if self.parent_run_id is None else quoted(self.parent_run_id)
         name, storage = quoted(self.study.study_name), quoted(masked(self.url))
-        return [f"trial={{study_name:{name},storage:{storage},number:{trial.number},parent_run_id:{parent}}}"]
+        again = trial.user_attrs.get(studies.RETRY_ATTR)
+        retry = "" if again is None else f",retry_of:{again}"
+        return [f"trial={{study_name:{name},storage:{storage},number:{trial.number},parent_run_id:{parent}{retry}}}"]
 
     def _collect(self) -> None:
         """Wait for the first trial to end (for the oldest one with ``deterministic``) and tell it."""

@@ -34,18 +34,19 @@ class Command:
     def plain(self, overrides: Sequence[str]) -> str:
         """One run with these overrides: the user's flags stay, what belongs to the sweep goes."""
         keep = [a for a in self._flags() if not _is_override(a)]
-        return _quote([*_program(), *keep, *overrides])
+        return _quote([*program(), *keep, *overrides])
 
     def resume(self, study_name: str) -> str:
         """The same sweep on the same study."""
         line = [a for a in self.arguments if not a.startswith("hydra.sweeper.study_name=")]
-        return _quote([*_program(), *line, f"hydra.sweeper.study_name={study_name}"])
+        return _quote([*program(), *line, f"hydra.sweeper.study_name={study_name}"])
 
     def _flags(self) -> list[str]:
         return [a for a in self.arguments if a not in ("-m", "--multirun")]
 
 
-def _program() -> list[str]:
+def program() -> list[str]:
+    """How this program was started, up to its arguments; ``python`` stands for the interpreter."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if spec is not None and spec.name not in ("__main__", "pytest.__main__"):
         return ["python", "-m", spec.name.removesuffix(".__main__")]

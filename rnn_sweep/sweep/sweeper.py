@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.console import Console
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.sweep import hooks, samplers
+from rnn_sweep.sweep import hooks, record, samplers
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.compose import cached
 from rnn_sweep.sweep.dry_run import show
@@ -95,13 +95,15 @@ def sweep(
         return Reason.DONE, True
     study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
     prepare(config, settings, url)
+    command = Command([f"hydra.sweeper.storage={masked(url)}" if _names_storage(a) else a for a in sys.argv[1:]])
+    record.note(study, plan, task, command)
     with Presence(study) as presence, Stop() as stop:
         study.sampler = make_sampler(plan, presence.session) if presence.session else sampler
         parent = hooks.begin(task, plan.suggester.defaults, study, masked(url))
         launcher = make_launcher(config, context, task)
         reason, failure = _work(study, url, plan, launcher, presence, stop, parent, "trial" in config, console)
     hooks.end(task, parent, _summary(study, reason))
-    _conclude(config, study, url, reason, failure, console)
+    _conclude(config, study, url, reason, failure, command, console)
     return reason, bool(winners(study))
 
 
@@ -139,14 +141,19 @@ def _work(
 
 
 def _conclude(
-    config: DictConfig, study: Study, url: str, reason: Reason, failure: Verdict | None, console: Console
+    config: DictConfig,
+    study: Study,
+    url: str,
+    reason: Reason,
+    failure: Verdict | None,
+    command: Command,
+    console: Console,
 ) -> None:
     """Write and print the results."""
     folder = Path(config.hydra.sweep.dir)
     path = write_results(study, folder, masked(url))
     OmegaConf.save(config, folder / "multirun.yaml")
-    arguments = [f"hydra.sweeper.storage={masked(url)}" if _names_storage(a) else a for a in sys.argv[1:]]
-    report(study, console, Command(arguments), path, studies.shown(url))
+    report(study, console, command, path, studies.shown(url))
     if reason is not Reason.DONE:
         console.print(f"ended early: {reason.value}")
     if reason is Reason.FAILURES and failure is not None:

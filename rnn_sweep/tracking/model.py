@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnn_sweep.tracking.provenance import pinned
+from rnn_sweep.provenance import pinned
 
 if TYPE_CHECKING:
     import numpy as np

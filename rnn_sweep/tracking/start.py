@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.errors import UserError
+from rnn_sweep.provenance import source_tags, version_tags
 from rnn_sweep.tracking.interface import NullRun, Run
 from rnn_sweep.tracking.masks import mask, plain, unusable
 from rnn_sweep.tracking.params import flatten
-from rnn_sweep.tracking.provenance import source_tags, version_tags
 from rnn_sweep.tracking.run import TAG_LENGTH, MlflowRun
 from rnn_sweep.tracking.store import Store, experiment_id, open_store
 

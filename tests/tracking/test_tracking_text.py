@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
+from rnn_sweep.provenance import pinned, source_tags, version_tags
 from rnn_sweep.tracking.masks import mask, plain, scrub
 from rnn_sweep.tracking.params import MAX_VALUE, flatten
-from rnn_sweep.tracking.provenance import pinned, source_tags, version_tags
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""Opening a storage by its URL, or one message that says why it cannot be."""
+
+from __future__ import annotations
+
+import random
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from rnn_sweep.deadline import within
+from rnn_sweep.errors import UserError
+from rnn_sweep.storage.urls import masked, scrubbed, unmasked
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+ANSWER_SECONDS = 8.0
+"""How long a server may take to answer the first time."""
+_CONNECT_SECONDS = 5
+_GRPC_PORT = 13000
+_EXTRAS = {"postgresql": "postgresql", "redis": "redis", "rediss": "redis", "grpc": "grpc"}
+"""By scheme, the extra of this package that installs the driver."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna's notes on experimental features and numpy's on curves of NaN off the terminal."""
+    from optuna.exceptions import ExperimentalWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
+def open_storage(url: str) -> BaseStorage:
+    """Open the Optuna storage behind a URL, creating its schema where it is new.
+
+    ``journal:///absolute/file`` or ``journal://relative/file``; ``sqlite:///``, ``postgresql://``,
+    ``mysql://`` and other SQLAlchemy URLs; ``redis://``; ``grpc://host:port`` (Optuna's proxy). A storage
+    behind a network answers the first time within ten seconds, and outlasts breaks of up to a minute later, see
+    :mod:`rnn_sweep.storage.patience`.
+
+    Raises:
+        UserError: a bad URL, a driver that is missing, a store that cannot be reached or written or refuses
+            the password, or a schema that this version of Optuna does not take.
+    """
+    full = unmasked(url)
+    scheme, _, place = full.partition("://")
+    try:
+        with quiet():
+            if scheme == "journal":
+                from optuna.storages import JournalStorage
+
+                from rnn_sweep.storage.journal import JournalFile
+
+                return JournalStorage(JournalFile(Path(place)))
+            from rnn_sweep.storage.patience import patient
+
+            openers = {"redis": _open_redis, "rediss": _open_redis, "grpc": _open_proxy}
+            return patient(openers.get(scheme, _open_database)(full), full)
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(f"hydra.sweeper.storage={masked(url)} needs {_missing(error, scheme)}") from None
+    except Exception as error:  # the drivers' own exception types are not importable without them
+        driver = getattr(error.__cause__ or error, "orig", None) or error  # SQLAlchemy's own text adds a paragraph
+        raise UserError(
+            f"hydra.sweeper.storage={masked(url)} cannot be opened: {scrubbed(str(driver), full)}"
+        ) from None
+
+
+def _missing(error: ImportError, scheme: str) -> str:
+    extra = _EXTRAS.get(scheme.partition("+")[0])
+    how = f"; pip install 'rnn-sweep[{extra}]'" if extra else ""
+    return f"a package that is missing: {error.__cause__ or error}{how}"
+
+
+def _open_redis(url: str) -> BaseStorage:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalRedisBackend
+    from redis import Redis
+
+    with Redis.from_url(url, socket_connect_timeout=_CONNECT_SECONDS) as probe:
+        within(ANSWER_SECONDS, probe.ping)
+    return JournalStorage(JournalRedisBackend(url))
+
+
+def _open_proxy(url: str) -> BaseStorage:
+    from optuna.storages import GrpcStorageProxy
+
+    parts = urlsplit(url)
+    host, port = parts.hostname or "localhost", parts.port or _GRPC_PORT
+    proxy = GrpcStorageProxy(host=host, port=port)
+    try:
+        proxy.wait_server_ready(ANSWER_SECONDS)
+    except ConnectionError:
+        raise TimeoutError(f"no answer within {ANSWER_SECONDS:.0f} s") from None
+    return proxy
+
+
+def _open_database(url: str) -> BaseStorage:
+    from optuna.storages import get_storage
+
+    if url.startswith("sqlite"):
+        return get_storage(url)
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if "connect_timeout" not in parse_qs(urlsplit(url).query):
+        options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
+    within(ANSWER_SECONDS, lambda: _probe(url, options))
+    return get_storage(_with_tables(url, options, attempts=4))
+
+
+def _with_tables(url: str, options: dict[str, Any], attempts: int) -> BaseStorage:
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    try:
+        return RDBStorage(url, engine_kwargs=options)
+    except (IntegrityError, ProgrammingError):  # another process creates the same tables at the same time
+        if attempts == 1:
+            raise
+    time.sleep(random.uniform(0.2, 0.6))  # noqa: S311 - to get out of step with the other
+    return _with_tables(url, options, attempts - 1)
+
+
+def _probe(url: str, options: dict[str, Any]) -> None:
+    """Connect once.
+
+    Raises:
+        UserError: the tables there are another program's. Alembic's table has the same name for all programs.
+    """
+    from sqlalchemy import create_engine, inspect
+
+    engine = create_engine(url, **options)
+    try:
+        with engine.connect() as connection:
+            tables = set(inspect(connection).get_table_names())
+    finally:
+        engine.dispose()
+    if "alembic_version" in tables and "version_info" not in tables:
+        owner = "MLflow" if "experiments" in tables else "another program"
+        raise UserError(
+            f"hydra.sweeper.storage={masked(url)} is the database of {owner}; a study needs a database of its own"
+        )
