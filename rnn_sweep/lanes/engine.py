@@ -11,13 +11,13 @@ from rnn_sweep.lanes.cell import Cell
 from rnn_sweep.lanes.compiled import compiled
 from rnn_sweep.lanes.gru import GRU
 from rnn_sweep.lanes.lstm import LSTM
-from rnn_sweep.lanes.precision import fast_products
 from rnn_sweep.lanes.rnn import RNN
 from rnn_sweep.lanes.workspace import Matrices, Workspace, new_rows, row, training_workspace
 from rnn_sweep.models.recurrent import ModelSpec
 
-EVALUATION_ROWS = 1024
-"""Sequences times lanes that an evaluation step takes at once: a step's rows then stay in a core's cache."""
+EVALUATION_CHUNK = 128
+"""Sequences that an evaluation step takes at once: few, so that the rows of several lanes stay in a core's cache; and
+the same for any number of lanes, because rounding follows from the shape of a product."""
 
 
 def make_cell(spec: ModelSpec) -> Cell:
@@ -35,8 +35,6 @@ class Engine:
 
     def __init__(self, spec: ModelSpec, like: Tensor, number: int = 0) -> None:
         self.spec, self.like, self.number, self.cell = spec, like, number, make_cell(spec)
-        self.fast_gradients = False
-        """Whether the weight gradients, large products, use fast kernels even if the steps do not."""
         self._workspaces: dict[tuple[int, int, int], Workspace] = {}
 
     def forward_backward(
@@ -46,17 +44,18 @@ class Engine:
         x: Tensor,
         y: Tensor,
         generators: Sequence[torch.Generator] | None,
+        sizes: Sequence[int],
     ) -> tuple[Tensor, Tensor]:
         """Set the ``gradients`` [k, …] of parameters ``values`` [k, …] for ``x`` [T, k, B, I], ``y`` [k, B].
 
-        Returns the mean loss [k] and the number of correct answers [k].
+        ``sizes`` are the lanes' hidden units. Returns the mean loss [k] and the number of correct answers [k].
         """
         T, lanes, B, _ = x.shape
         if (lanes, T, B) not in self._workspaces:
             self._workspaces[lanes, T, B] = training_workspace(self.cell, self.spec, lanes, T, B, self.like)
         space = self._workspaces[lanes, T, B]
         space.matrices.read(values, backward=True)
-        self._forward(space, x, generators)
+        self._forward(space, x, generators, sizes)
         loss, correct = _head(
             space.tapes[-1].hidden[-1],
             y,
@@ -70,24 +69,31 @@ class Engine:
         space.matrices.write(gradients)
         return loss, correct
 
-    def _forward(self, space: Workspace, x: Tensor, generators: Sequence[torch.Generator] | None) -> None:
+    def _forward(
+        self, space: Workspace, x: Tensor, generators: Sequence[torch.Generator] | None, sizes: Sequence[int]
+    ) -> None:
         H, T, inputs = self.spec.hidden_dim, x.shape[0], x
         for layer, (tape, w) in enumerate(zip(space.tapes, space.matrices.whole, strict=True)):
             place = tape.z[:T, :, :, H : H + inputs.shape[-1]]
             if layer and space.masks:
-                mask = self._draw(space.masks[layer - 1], generators)
+                mask = self._draw(space.masks[layer - 1], generators, sizes)
                 torch.mul(inputs, mask.transpose(0, 1), out=place)
             else:
                 place.copy_(inputs)
             self.cell.forward(tape, w)
             inputs = tape.z[1:, :, :, :H]
 
-    def _draw(self, masks: Tensor, generators: Sequence[torch.Generator] | None) -> Tensor:
+    def _draw(self, masks: Tensor, generators: Sequence[torch.Generator] | None, sizes: Sequence[int]) -> Tensor:
+        """Draw a mask for each lane, as many numbers as it has units: a padded lane's are those of its own size."""
         if generators is None:
             raise ValueError("dropout needs one generator per lane, got None")
         keep = 1 - self.spec.dropout
-        for mask, generator in zip(masks, generators, strict=True):
-            mask.bernoulli_(keep, generator=generator)
+        for mask, generator, hidden in zip(masks, generators, sizes, strict=True):
+            if hidden == mask.shape[-1]:
+                mask.bernoulli_(keep, generator=generator)
+            else:
+                own = mask.new_empty(*mask.shape[:-1], hidden)
+                mask.zero_()[..., :hidden] = own.bernoulli_(keep, generator=generator)
         return masks.mul_(1 / keep)
 
     def _backward(self, space: Workspace) -> None:
@@ -96,8 +102,7 @@ class Engine:
         for layer in reversed(range(self.spec.layers)):
             tape = space.tapes[layer]
             self.cell.backward(tape, space.matrices.hidden[layer], upstream)
-            with fast_products(self.fast_gradients):
-                _weight_gradient(tape.delta, tape.z[:-1], space.matrices.gradient[layer])
+            _weight_gradient(tape.delta, tape.z[:-1], space.matrices.gradient[layer])
             if layer:
                 down, w = space.upstream[layer - 1], space.matrices.input[layer - 1]
                 for delta, out in zip(tape.deltas, down, strict=True):
@@ -108,20 +113,22 @@ class Engine:
                 space.dh.zero_()
 
     def evaluate(self, values: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Sum the loss [k] and count correct answers [k] over ``x`` [T, N, I], ``y`` [N], without dropout."""
+        """Return the loss [k, N] of every sequence of ``x`` [T, N, I], ``y`` [N], and whether its class was found.
+
+        Without dropout.
+        """
         bias = values["head.bias"]
         lanes = bias.shape[0]
         matrices = Matrices(self.cell, self.spec, lanes, self.like)
         matrices.read(values, backward=False)
-        chunk = max(1, EVALUATION_ROWS // lanes)
-        loss = bias.new_zeros(lanes)
-        correct = torch.zeros(lanes, dtype=torch.int64, device=loss.device)
-        for xs, ys in zip(torch.split(x, chunk, dim=1), torch.split(y, chunk), strict=True):
+        losses, hits = [], []
+        pairs = zip(torch.split(x, EVALUATION_CHUNK, dim=1), torch.split(y, EVALUATION_CHUNK), strict=True)
+        for xs, ys in pairs:
             last = self._last_state(matrices, xs, lanes).to(bias.dtype)
             logp = torch.baddbmm(bias.unsqueeze(1), last, values["head.weight"].mT).log_softmax(-1)
-            loss -= logp.gather(-1, ys.expand(lanes, -1).unsqueeze(-1)).sum((1, 2))
-            correct += (logp.argmax(-1) == ys).sum(-1)
-        return loss, correct
+            losses.append(logp.gather(-1, ys.expand(lanes, -1).unsqueeze(-1)).squeeze(-1).neg_())
+            hits.append(logp.argmax(-1) == ys)
+        return torch.cat(losses, 1), torch.cat(hits, 1)
 
     def _last_state(self, matrices: Matrices, x: Tensor, lanes: int) -> Tensor:
         H, batch, like = self.spec.hidden_dim, x.shape[1], self.like

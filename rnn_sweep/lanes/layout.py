@@ -37,7 +37,7 @@ class Layout:
     """Offsets of parameters in a lane's flat vector of ``size`` numbers. The gaps between them stay zero."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.shapes = shapes(spec)
+        self.spec, self.shapes = spec, shapes(spec)
         self.offsets: dict[str, int] = {}
         self.size = 0
         for name, shape in self.shapes.items():
@@ -47,6 +47,19 @@ class Layout:
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """Cut ``flat`` [..., P] into views [..., *shape], by name."""
         return dict(self._cut(flat))
+
+    def part(self, name: str, value: Tensor, hidden: int) -> Tensor:
+        """The part of parameter ``name`` that a lane of ``hidden`` ≤ H units uses: a view [gates, hidden, …].
+
+        The units beyond it stay zero, and so do their activations and gradients, in every cell: f(0) = 0 for relu
+        and tanh, and a gate lets nothing of a zero through.
+        """
+        if name.startswith("head."):
+            return value[..., :hidden] if name == "head.weight" else value
+        gates, units = GATES[self.spec.cell], self.spec.hidden_dim
+        rows = value.view(gates, units, *value.shape[1:])[:, :hidden]
+        inputs = self.spec.input_dim if name == "rnn.weight_ih_l0" else hidden
+        return rows[..., :inputs] if rows.dim() == 3 else rows
 
     def _cut(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
         for name, shape in self.shapes.items():

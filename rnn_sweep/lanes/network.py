@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TypeVar
@@ -11,16 +11,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from rnn_sweep.lanes.engine import Engine
-from rnn_sweep.lanes.layout import Layout
-from rnn_sweep.lanes.precision import COMPUTE, MASTER, Precision, fast_products
+from rnn_sweep.lanes.engine import EVALUATION_CHUNK, Engine
+from rnn_sweep.lanes.layout import Layout, shapes
+from rnn_sweep.lanes.precision import COMPUTE, MASTER, Precision
 from rnn_sweep.lanes.workers import Workers
-from rnn_sweep.models.recurrent import GATES, ModelSpec
+from rnn_sweep.models.recurrent import ModelSpec
 
 R = TypeVar("R")
-
-FAST_OPERATIONS = 2e6
-"""Operations below which a product in MKL takes less time than oneDNN's 12 µs of preparation costs."""
 
 DIVIDED_BATCH_HIDDEN = 256
 """Fewest hidden units for which the threads divide the batch of a single lane."""
@@ -51,6 +48,7 @@ class LaneNetwork:
         self._layout = Layout(spec)
         self._named: list[dict[str, nn.Parameter]] = []
         self._flat: list[nn.Parameter] = []
+        self._sizes: list[int] = []
         count = (threads or torch.get_num_threads()) if self.device.type == "cpu" else 1
         self._workers = Workers(count)
         self._partial = torch.zeros(0, self._layout.size, dtype=MASTER[precision], device=self.device)
@@ -69,18 +67,29 @@ class LaneNetwork:
     def load(self, lane: int, state: Mapping[str, Tensor]) -> None:
         """Copy the ``state_dict`` of a ``RecurrentClassifier`` into ``lane``.
 
+        A model of fewer hidden units than the network's is padded with units that stay zero: exactly, whatever an
+        elementwise optimiser does (see :meth:`Layout.part`).
+
         Raises:
             ValueError: names or shapes differ from those of ``spec``.
         """
         found = {name: tuple(value.shape) for name, value in state.items()}
-        if found != self._layout.shapes:
+        hidden = found.get("head.weight", (0, 0))[-1]
+        if hidden > self.spec.hidden_dim or found != shapes(replace(self.spec, hidden_dim=hidden)):
             raise ValueError(f"state must have the shapes {self._layout.shapes}, got {found}")
+        self._sizes[lane] = hidden
         for name, parameter in self._named[lane].items():
-            parameter.copy_(state[name])
+            part = self._layout.part(name, parameter.zero_(), hidden)
+            part.copy_(state[name].view(part.shape))
 
     def state(self, lane: int) -> dict[str, Tensor]:
         """Return copies of ``lane``'s parameters, with the names and shapes of the model's ``state_dict``."""
-        return {name: parameter.detach().clone() for name, parameter in self._named[lane].items()}
+        hidden = self._sizes[lane]
+        exact = shapes(replace(self.spec, hidden_dim=hidden))
+        return {
+            name: self._layout.part(name, parameter.detach(), hidden).clone().view(exact[name])
+            for name, parameter in self._named[lane].items()
+        }
 
     def parameters(self, lane: int) -> list[nn.Parameter]:
         """Return ``lane``'s parameters in ``state_dict`` order: the same objects while the lane lives."""
@@ -113,9 +122,9 @@ class LaneNetwork:
             lanes = share.lanes
             return share.forward_backward(x[:, lanes], y[lanes], generators and generators[lanes])
 
-        return _joined(self.side_by_side(train, y.shape[1]))
+        return _joined(self.side_by_side(train))
 
-    def side_by_side(self, work: Callable[[Share], R], batch: int) -> list[R]:
+    def side_by_side(self, work: Callable[[Share], R]) -> list[R]:
         """Let each thread call ``work`` with its share of the lanes, for any number of training steps.
 
         A thread that does all that its lanes need, from gathering the batch to the optimiser, meets the others once
@@ -123,21 +132,13 @@ class LaneNetwork:
 
         Args:
             work: called once for each share, all at the same time.
-            batch: sequences of a step, on which the choice of kernels rests.
 
         Returns:
             The results in the lanes' order.
         """
         parts = divide(self.lanes, len(self._engines), lanes_at_once(self.spec))
         shares = [Share(self, engine, chunks) for engine, chunks in zip(self._engines, parts, strict=False)]
-        jobs = [partial(work, share) for share in shares]
-        return self._together(jobs, self._operations(parts, batch))
-
-    def _operations(self, shares: list[list[slice]], batch: int) -> float:
-        """Operations of one step's product for the fewest lanes that are taken together."""
-        lanes = min(part.stop - part.start for parts in shares for part in parts)
-        H, inputs = self.spec.hidden_dim, self.spec.input_dim
-        return float(2 * lanes * batch * GATES[self.spec.cell] * H * (H + inputs))
+        return self._workers.run([partial(work, share) for share in shares])
 
     def _halves(self, batch: int) -> bool:
         """Say whether threads divide the batch: one lane, long steps, no mask drawn for the whole batch."""
@@ -155,10 +156,9 @@ class LaneNetwork:
 
         def train(engine: Engine, part: slice) -> tuple[Tensor, Tensor]:
             gradients = self._layout.views(self._partial[engine.number : engine.number + 1])
-            return engine.forward_backward(values, gradients, x[:, :, part], y[:, part], None)
+            return engine.forward_backward(values, gradients, x[:, :, part], y[:, part], None, self._sizes)
 
-        operations = self._operations([[slice(0, 1)]], batch // threads)
-        results = self._by_thread(train, [[part] for part in parts], operations)
+        results = self._by_thread(train, [[part] for part in parts])
         share = self._partial.new_tensor([(part.stop - part.start) / batch for part in parts])
         torch.mv(self._partial.T, share, out=self._gradients[0])
         loss, correct = _joined(results)
@@ -173,21 +173,23 @@ class LaneNetwork:
             y: [N] int64.
 
         Returns:
-            The cross-entropy summed over the data [K] and the number of correct answers [K].
+            The cross-entropy summed over the data [K], in double precision, and the number of correct answers [K].
         """
         values = self._layout.views(self._values)
         if self.lanes == 1:
-            parts = [[part] for part in even(slice(0, y.shape[0]), min(len(self._engines), y.shape[0]))]
-            loss, correct = _joined(
-                self._by_thread(lambda engine, part: engine.evaluate(values, x[:, part], y[part]), parts, math.inf)
-            )
-            return loss.sum(0, keepdim=True), correct.sum(0, keepdim=True)
+            chunks = even(slice(0, -(-y.shape[0] // EVALUATION_CHUNK)), len(self._engines))
+            size = EVALUATION_CHUNK
+            parts = [[slice(part.start * size, part.stop * size)] for part in chunks if part.stop > part.start]
+            results = self._by_thread(lambda engine, part: engine.evaluate(values, x[:, part], y[part]), parts)
+            losses, hits = (torch.cat(each, 1) for each in zip(*results, strict=True))
+        else:
 
-        def evaluate(engine: Engine, lanes: slice) -> tuple[Tensor, Tensor]:
-            return engine.evaluate({name: value[lanes] for name, value in values.items()}, x, y)
+            def evaluate(engine: Engine, lanes: slice) -> tuple[Tensor, Tensor]:
+                return engine.evaluate({name: value[lanes] for name, value in values.items()}, x, y)
 
-        shares = divide(self.lanes, len(self._engines), lanes_at_once(self.spec))
-        return _joined(self._by_thread(evaluate, shares, math.inf))
+            shares = divide(self.lanes, len(self._engines), lanes_at_once(self.spec))
+            losses, hits = _joined(self._by_thread(evaluate, shares))
+        return losses.double().sum(1), hits.sum(1)
 
     @torch.no_grad()
     def keep(self, lanes: Sequence[int]) -> None:
@@ -198,6 +200,7 @@ class LaneNetwork:
         chosen = torch.tensor(list(lanes), dtype=torch.int64, device=self.device)
         self._named = [self._named[lane] for lane in lanes]
         self._flat = [self._flat[lane] for lane in lanes]
+        self._sizes = [self._sizes[lane] for lane in lanes]
         self._store(self._values[chosen], self._gradients[chosen])
 
     @torch.no_grad()
@@ -208,6 +211,7 @@ class LaneNetwork:
         values, gradients = torch.cat([self._values, new]), torch.cat([self._gradients, new])
         for row_ in values[first:]:
             self._flat.append(nn.Parameter(row_))
+            self._sizes.append(self.spec.hidden_dim)
             self._named.append({name: nn.Parameter(view) for name, view in self._layout.views(row_).items()})
         self._store(values, gradients)
         return range(first, self.lanes)
@@ -226,26 +230,14 @@ class LaneNetwork:
         self,
         work: Callable[[Engine, slice], tuple[Tensor, Tensor]],
         shares: list[list[slice]],
-        step_operations: float,
     ) -> list[tuple[Tensor, Tensor]]:
-        """Let thread i call ``work`` for each slice of ``shares[i]``; results in the slices' order.
-
-        ``step_operations`` of a step's product decide which kernels are used.
-        """
+        """Let thread i call ``work`` for each slice of ``shares[i]``; results in the slices' order."""
 
         def share(engine: Engine, parts: list[slice]) -> list[tuple[Tensor, Tensor]]:
             return [work(engine, part) for part in parts]
 
         jobs = [partial(share, engine, parts) for engine, parts in zip(self._engines, shares, strict=False)]
-        return [result for done in self._together(jobs, step_operations) for result in done]
-
-    def _together(self, jobs: Sequence[Callable[[], R]], step_operations: float) -> list[R]:
-        fp32 = self.precision == "fp32" and self.device.type == "cpu"
-        for engine in self._engines:
-            # The choice of kernels is the process's: it may change between phases if no other thread works.
-            engine.fast_gradients = fp32 and len(jobs) == 1
-        with fast_products(fp32 and step_operations >= FAST_OPERATIONS):
-            return self._workers.run(jobs)
+        return [result for done in self._workers.run(jobs) for result in done]
 
 
 class Share:
@@ -255,6 +247,7 @@ class Share:
         self._network, self._engine = network, engine
         self.lanes = slice(chunks[0].start, chunks[-1].stop)
         self._gradients = network._gradients[self.lanes]
+        self._sizes = network._sizes[self.lanes]
         views = network._layout.views
         self._chunks = [
             (
@@ -274,7 +267,9 @@ class Share:
             return self._network._divided_batch(x, y)
         return _joined(
             [
-                self._engine.forward_backward(values, gradients, x[:, here], y[here], generators and generators[here])
+                self._engine.forward_backward(
+                    values, gradients, x[:, here], y[here], generators and generators[here], self._sizes[here]
+                )
                 for here, values, gradients in self._chunks
             ]
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -58,10 +60,41 @@ def onednn_is_fp32() -> bool:
     return bool(((measured - exact).abs() / exact).max() < FLOATS_EXACT)
 
 
+WORTHWHILE = 1.3
+"""How much faster oneDNN must be: well above what a measurement of milliseconds can be wrong by."""
+
+
+@functools.cache
+def onednn_pays() -> bool:
+    """Say whether oneDNN's products are true fp32 here and clearly faster than MKL's, measured in 20 ms.
+
+    Twice as fast on some CPUs with 512-bit units, no faster on those that work in halves.
+    """
+    if not onednn_is_fp32():
+        return False
+    a, b, out = torch.rand(8, 64, 160), torch.rand(8, 160, 128), torch.empty(8, 64, 128)
+
+    def seconds() -> float:
+        start = time.perf_counter()
+        for _ in range(10):
+            torch.bmm(a, b, out=out)
+        return time.perf_counter() - start
+
+    plain, other = math.inf, math.inf
+    for _ in range(6):
+        plain = min(plain, seconds())
+        with _onednn():
+            other = min(other, seconds())
+    return plain > WORTHWHILE * other
+
+
 @contextmanager
-def fast_products(wanted: bool) -> Iterator[None]:
-    """Let fp32 products use oneDNN inside the block, if ``wanted`` and if it is true fp32 here."""
-    if wanted and onednn_is_fp32():
+def fast_products() -> Iterator[None]:
+    """Let fp32 products use the faster kernels inside the block: one choice for the whole process.
+
+    A run's rounding follows from it, so that it must not depend on who is trained beside it.
+    """
+    if onednn_pays():
         with _onednn():
             yield
     else:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rnn_sweep.config import Config
 from rnn_sweep.data import Dataset
+from rnn_sweep.lanes.precision import fast_products
 from rnn_sweep.outcome import Outcome
 from rnn_sweep.training.device import choose_device, one_thread_per_operation
 from rnn_sweep.training.ending import conclude
@@ -51,7 +52,7 @@ def train(
     """
     population = Population(config, dataset, choose_device(config.trainer))
     lane = population.join(Entry(config, folder, observer or Observer(), notes or {}, resume))
-    with one_thread_per_operation():
+    with one_thread_per_operation(), fast_products():
         while not lane.over:
             population.epoch()
         return conclude(lane, population)

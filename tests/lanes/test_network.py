@@ -15,11 +15,11 @@ FP32 = {"rtol": 1e-4, "atol": 1e-6}
 
 
 def grad_norms(net: LaneNetwork) -> torch.Tensor:
-    return torch.cat(net.side_by_side(lambda share: share.grad_norms(), 1))
+    return torch.cat(net.side_by_side(lambda share: share.grad_norms()))
 
 
 def clip(net: LaneNetwork, limits: torch.Tensor) -> None:
-    net.side_by_side(lambda share: share.clip_(limits[share.lanes], share.grad_norms()), 1)
+    net.side_by_side(lambda share: share.clip_(limits[share.lanes], share.grad_norms()))
 
 
 def make_spec(cell: str, nonlinearity: str | None, layers: int = 1, dropout: float = 0.0) -> ModelSpec:
@@ -204,7 +204,7 @@ def test_evaluation_is_the_readable_model(
         with torch.no_grad():
             logits = m(x[:, 0].transpose(0, 1))
         expected = nn.functional.cross_entropy(logits, y[0], reduction="sum")
-        torch.testing.assert_close(loss[k], expected, **tolerance)
+        torch.testing.assert_close(loss[k].float(), expected, **tolerance)
         hits = int((logits.argmax(-1) == y[0]).sum())
         assert abs(int(correct[k]) - hits) <= (1 if precision == "fp32" else 30)
 

@@ -236,6 +236,7 @@ def test_a_run_that_is_refused_takes_no_lane(make: Make, digits: Dataset, party:
 
 
 ALIKE: list[dict[str, Any]] = [
+    {"model__hidden_dim": 30},
     {"seed": 7},
     {"optimizer": OPTIMIZERS[0]},
     {"scheduler": {"name": "cosine"}},
@@ -247,6 +248,7 @@ ALIKE: list[dict[str, Any]] = [
 ]
 DIFFERENT: list[dict[str, Any]] = [
     {"model__hidden_dim": 33},
+    {"model__hidden_dim": 30, "optimizer": OPTIMIZERS[3]},
     {"model__layers": 2},
     {"model__nonlinearity": "tanh"},
     {"data__batch_size": 16},
