@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from rnn_sweep.launch.fused import Driver
@@ -75,7 +75,12 @@ class FusedLauncher(Launcher):
         from rnn_sweep.launch.fused import Driver
         from rnn_sweep.launch.fused_trial import App
 
-        return Driver(App(self._context, self._task, self._config), lanes, streaming=streaming)
+        return Driver(App(self._context, self._task, self._config), lanes, self._cores(), streaming=streaming)
+
+    def _cores(self) -> int:
+        import torch
+
+        return int(OmegaConf.select(self._config, "trainer.threads") or torch.get_num_threads())
 
     def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:
         """Let a job join; see :meth:`rnn_sweep.launch.fused.Driver.submit`."""

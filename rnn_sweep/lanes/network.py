@@ -204,6 +204,16 @@ class LaneNetwork:
         self._store(self._values[chosen], self._gradients[chosen])
 
     @torch.no_grad()
+    def move(self, lanes: Sequence[int], to: LaneNetwork) -> None:
+        """Append ``lanes`` to another network of the same shape, in that order; parameter objects stay the same."""
+        chosen = torch.tensor(list(lanes), dtype=torch.int64, device=self.device)
+        to._named += [self._named[lane] for lane in lanes]
+        to._flat += [self._flat[lane] for lane in lanes]
+        to._sizes += [self._sizes[lane] for lane in lanes]
+        to._store(torch.cat([to._values, self._values[chosen]]), torch.cat([to._gradients, self._gradients[chosen]]))
+        self.keep([lane for lane in range(self.lanes) if lane not in set(lanes)])
+
+    @torch.no_grad()
     def add(self, count: int) -> range:
         """Append ``count`` lanes of zero parameters and return their numbers; the others stay as they are."""
         first = self.lanes

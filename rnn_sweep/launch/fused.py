@@ -1,10 +1,10 @@
 """``hydra/launcher=fused``: jobs are lanes of batched networks in the sweeper's own process.
 
-One thread, the driver, trains. Jobs of one signature (see :func:`rnn_sweep.training.signature`) form a population;
-populations take turns of an epoch each. Between two epochs lanes that are over leave and jobs that wait join, so the
-batch stays as full as the jobs allow: continuous batching. A lane gives the same curve as its job would alone.
+Jobs of one signature (see :func:`rnn_sweep.training.signature`) form populations. Each core drives one population at a
+time, for an epoch, with a thread of its own; between two epochs lanes that are over leave and jobs that wait join, so
+the batches stay as full as the jobs allow: continuous batching. A lane gives the same curve as its job would alone.
 
-Beside the driver, one thread opens the records of jobs about to join, and one closes those of jobs that ended.
+Beside the cores, one thread opens the records of jobs about to join, and one closes those of jobs that ended.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from hydra.core.utils import JobReturn
 from rnn_sweep.execution import begin
 from rnn_sweep.launch.fused_admission import Admission, Running
 from rnn_sweep.launch.fused_logs import routed
+from rnn_sweep.launch.fused_populations import Killed, Populations
 from rnn_sweep.launch.fused_trial import App, Trial, compose
-from rnn_sweep.launch.fused_turns import Killed, Turns
 from rnn_sweep.outcome import Outcome, State
 from rnn_sweep.task import interruptible
 
@@ -45,19 +45,21 @@ class Driver:
     Args:
         app: the application, whose task function has the hook ``rnn_sweep_fuse``.
         lanes: jobs at once; None leaves the choice to the cost model.
+        cores: threads that train.
         streaming: whether another job tends to be submitted when one has ended.
     """
 
-    def __init__(self, app: App, lanes: int | None, *, streaming: bool) -> None:
+    def __init__(self, app: App, lanes: int | None, cores: int, *, streaming: bool) -> None:
         from rnn_sweep import data
 
         self._app = app
         load = functools.lru_cache(maxsize=DATASETS)(data.load)
-        self._admission = Admission(lanes, lambda job: begin(job, load), streaming=streaming)
-        self._turns = Turns(self._ended, lambda: self._killed)
         self._killed = False
+        self._populations = Populations(self._ended, lambda: self._killed, cores)
+        self._admission = Admission(lanes, lambda job: begin(job, load), self._populations.idle, streaming=streaming)
         self._hydra = threading.Lock()
         self._closer = ThreadPoolExecutor(1, "fused-close")
+        self._cores = [threading.Thread(target=self._work, name=f"fused-core-{n}", daemon=True) for n in range(cores)]
         self._thread = threading.Thread(target=self._drive, name="fused-driver", daemon=True)
         self._thread.start()
 
@@ -99,23 +101,36 @@ class Driver:
         self._thread.join()
 
     def _drive(self) -> None:
+        from rnn_sweep.lanes.precision import fast_products
+
+        with routed(), _frequent_switches(), fast_products():
+            for core in self._cores:
+                core.start()
+            for core in self._cores:
+                core.join()
+            self._closer.shutdown()  # what is still being closed logs, too
+
+    def _work(self) -> None:
+        """One core's work: take jobs in, train a population for an epoch, until all is done."""
+        from rnn_sweep.training import one_thread_per_operation
+
         seconds = 0.0
-        with routed(), _frequent_switches():
+        with one_thread_per_operation():
             while (work := self._admission.take(seconds)) is not None:
                 joining, alone = work
                 for running in joining:
-                    self._turns.join(running)
+                    self._populations.join(running)
                 if self._admission.stopping:
-                    self._turns.interrupt()
+                    self._populations.interrupt()
+                self._admission.turned()
                 if alone is not None:
                     with self._hydra:
                         alone.run_alone()
-                if self._turns:
-                    seconds = self._turns.take_one()
-            self._closer.shutdown()  # what is still being closed logs, too
+                seconds = self._populations.take_turn()
+                self._admission.turned()
 
     def _ended(self, running: Running, result: Outcome | Exception) -> None:
-        """Called in the driver's thread; closing a record takes a tenth of a second, so another thread does it."""
+        """Called in a core's thread; closing a record takes a tenth of a second, so another thread does it."""
         self._admission.left(running.trial)
         self._closer.submit(self._conclude, running, result)
 

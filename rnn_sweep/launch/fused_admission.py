@@ -1,4 +1,4 @@
-"""Who may join next: jobs from their submission until the driver takes them in."""
+"""Who may join next: jobs from their submission until a core takes them in."""
 
 from __future__ import annotations
 
@@ -42,16 +42,19 @@ def capacity(config: Config, threads: int) -> int:
 
 
 class Admission:
-    """Waiting room of the driver; every method may be called from any thread.
+    """Waiting room of the cores; every method may be called from any thread.
 
     Args:
         lanes: jobs at once; None leaves that to :func:`capacity`.
         open_job: opens a job's data and record; called in a thread of its own.
+        idle: whether a population waits for a core.
         streaming: whether another job tends to be submitted when one has ended.
     """
 
-    def __init__(self, lanes: int | None, open_job: Callable[[Job], Execution], *, streaming: bool) -> None:
-        self._lanes, self._open_job, self._streaming = lanes, open_job, streaming
+    def __init__(
+        self, lanes: int | None, open_job: Callable[[Job], Execution], idle: Callable[[], bool], *, streaming: bool
+    ) -> None:
+        self._lanes, self._open_job, self._idle, self._streaming = lanes, open_job, idle, streaming
         self._changed = threading.Condition()
         self._waiting: list[Trial] = []
         self._alone: list[Trial] = []
@@ -99,12 +102,18 @@ class Admission:
             self._active.remove(trial)
             self._vacancy = self._streaming
             self._open_some()
+            self._changed.notify_all()
+
+    def turned(self) -> None:
+        """Say that a population may have become idle: a core that waits in :meth:`take` can have it."""
+        with self._changed:
+            self._changed.notify_all()
 
     def take(self, epoch_seconds: float) -> tuple[list[Running], Trial | None] | None:
         """Wait until there is something to do; for jobs that are about to be ready, a little.
 
         Args:
-            epoch_seconds: what the latest epoch took.
+            epoch_seconds: what the caller's latest epoch took.
 
         Returns:
             Those who join now, and a job to run alone; None when all is done.
@@ -120,7 +129,8 @@ class Admission:
                 if not self._changed.wait(left):
                     break
             if self._all_done():
-                self._opener.shutdown()
+                self._opener.shutdown(wait=False)
+                self._changed.notify_all()
                 return None
             self._vacancy = False
             ready, self._ready = self._ready, []
@@ -130,17 +140,17 @@ class Admission:
     def _should_wait(self) -> bool:
         if self._all_done():
             return False
-        if self.stopping:
-            return bool(self._opening) and not self._active
-        if not (self._active or self._ready or self._alone):
+        if not (self._idle() or self._ready or self._alone):
             return True
+        if self.stopping:
+            return False
         return bool(self._opening) or ((self._vacancy or self._held) and self._room())
 
     def _should_hurry(self) -> bool:
         """Whether someone could be trained or run meanwhile."""
         if self._held and self._room():
             return False
-        return bool(self._active) or (bool(self._ready or self._alone) and not self._opening)
+        return self._idle() or (bool(self._ready or self._alone) and not self._opening)
 
     def _all_done(self) -> bool:
         ended = self._closed or self.stopping

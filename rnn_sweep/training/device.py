@@ -39,6 +39,8 @@ def one_thread_per_operation() -> Iterator[None]:
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    # The setting belongs to the thread, whose first parallel operation would otherwise overwrite it.
+    torch.zeros(1 << 16).add_(1)
     try:
         yield
     finally:

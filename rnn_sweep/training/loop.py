@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -14,6 +14,7 @@ from rnn_sweep.config import Config
 from rnn_sweep.data import Dataset
 from rnn_sweep.lanes import Batches, LaneNetwork, Share
 from rnn_sweep.lanes.layout import aligned
+from rnn_sweep.lanes.network import lanes_at_once
 from rnn_sweep.lanes.precision import Precision
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 from rnn_sweep.training.device import choose_device
@@ -75,15 +76,17 @@ class Population:
         config: of any run of the signature (see :func:`signature`).
         dataset: what the lanes are trained on.
         device: where they are trained.
+        threads: threads that train; None is what ``trainer.threads`` says, or all.
     """
 
-    def __init__(self, config: Config, dataset: Dataset, device: torch.device) -> None:
+    def __init__(self, config: Config, dataset: Dataset, device: torch.device, *, threads: int | None = None) -> None:
+        self.config = config
         # How weights start is each lane's own affair.
         spec = replace(model_spec(config, dataset), init="default", hidden_dim=width(config))
         self.dataset, self.device = dataset, device
         self.batch_size = config.data.batch_size
         precision = cast(Precision, config.trainer.precision)
-        self.threads = config.trainer.threads or torch.get_num_threads()
+        self.threads = threads or config.trainer.threads or torch.get_num_threads()
         self.network = LaneNetwork(spec, 0, device=device, precision=precision, threads=self.threads)
         self.train = Batches(dataset.x_train, dataset.y_train, scale=dataset.scale, device=device)
         self.validation = Batches(dataset.x_val, dataset.y_val, scale=dataset.scale, device=device)
@@ -94,6 +97,21 @@ class Population:
     def steps_per_epoch(self) -> int:
         """Batches in an epoch, the last and smaller one included."""
         return -(-len(self.train) // self.batch_size)
+
+    @property
+    def most_lanes(self) -> int:
+        """Lanes beyond which a thread gains nothing from another one."""
+        return self.threads * lanes_at_once(self.network.spec)
+
+    def empty_copy(self) -> Population:
+        """A population without lanes that lanes of this one can :meth:`move` to."""
+        return Population(self.config, self.dataset, self.device, threads=self.threads)
+
+    def move(self, lanes: Sequence[Lane], to: Population) -> None:
+        """Let lanes go on in another population of the same signature."""
+        self.network.move([self.lanes.index(lane) for lane in lanes], to.network)
+        to.lanes += lanes
+        self.lanes = [lane for lane in self.lanes if lane not in lanes]
 
     def join(self, entry: Entry) -> Lane:
         """Take a run in: with its first weights, or where its checkpoint left it. Writes its first checkpoint.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -323,3 +325,26 @@ def test_a_smaller_last_batch_and_back() -> None:
     first = net.forward_backward(*full)[0]
     net.forward_backward(*rest)
     assert torch.equal(net.forward_backward(*full)[0], first)
+
+
+@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
+def test_a_smaller_model_is_padded_exactly(cell: str, nonlinearity: str | None) -> None:
+    spec, wide = make_spec(cell, nonlinearity, 2, 0.0), make_spec(cell, nonlinearity, 2, 0.0)
+    small = dataclasses.replace(spec, hidden_dim=spec.hidden_dim - 3)
+    nets = [LaneNetwork(small, 1, precision="fp64"), LaneNetwork(wide, 2, precision="fp64")]
+    first = model(small, 5)
+    for net in nets:
+        net.load(0, first.state_dict())
+        optimiser = torch.optim.Adam([net.flat_parameter(0)], lr=0.01)
+        for step in range(3):
+            x, y = batch(1, seed=step)
+            lanes = net.lanes
+            net.forward_backward(x.expand(-1, lanes, -1, -1), y.expand(lanes, -1))
+            optimiser.step()
+    exact, padded = (net.state(0) for net in nets)
+    for name, value in exact.items():
+        torch.testing.assert_close(padded[name], value, rtol=1e-9, atol=1e-12)
+    total = sum(value.square().sum() for value in padded.values())
+    torch.testing.assert_close(nets[1].flat_parameter(0).detach().square().sum(), total)  # the padding is zero
+    with pytest.raises(ValueError, match="shapes"):
+        nets[0].load(0, model(wide, 1).state_dict())
