@@ -170,4 +170,5 @@ def _head(
     d_weight.copy_(torch.bmm(d_logits.mT, last))
     d_bias.copy_(d_logits.sum(1))
     dh.copy_(torch.bmm(d_logits, weight))
-    return chosen.mean([1, 2]).neg(), correct
+    # In double precision, since the order of the sum depends on the number of lanes.
+    return chosen.double().mean([1, 2]).neg().to(chosen.dtype), correct
