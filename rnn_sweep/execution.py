@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.config import Config, DataConfig, to_tree
+from rnn_sweep.errors import UserError
 
 if TYPE_CHECKING:
     from rnn_sweep.data import Dataset
@@ -73,7 +74,7 @@ class Execution:
                 return value is None or reporter.report(epoch, value)
 
             def stop(self) -> bool:
-                return stop()
+                return stop() or reporter.stopping
 
         notes = {"overrides": list(job.overrides), "run_id": record.run_id}
         return Entry(job.config, job.folder, Watcher(), notes, job.resume)
@@ -124,6 +125,20 @@ class Execution:
         self.record.fail(error, trace)
 
 
+def _go_on(job: Job, earlier: Mapping[str, Any]) -> Job:
+    """Where a trial is tried again, go on from the checkpoint of the earlier try, in the same record."""
+    if "folder" not in earlier:
+        return job
+    from rnn_sweep.training.checkpoint import load
+
+    try:
+        state = load(Path(earlier["folder"]))
+    except UserError as error:  # it died before its first checkpoint, or on another machine
+        log.info("trying again from the start: %s", error)
+        return job
+    return replace(job, resume=state) if state["config"] == to_tree(job.config) else job
+
+
 def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Execution:
     """Open a job's data and its record.
 
@@ -141,6 +156,8 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Exec
     dataset = (load or data.load)(config.data)
     tracking.check(config.tracking)
     trial = config.trial or {}
+    reporter = Reporter(trial if "number" in trial else None)
+    job = _go_on(job, reporter.earlier())
     record = tracking.start_run(
         config.tracking,
         params=to_tree(config),
@@ -153,8 +170,11 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Exec
         | {f"trial.{key}": str(trial[key]) for key in ("study_name", "number", "retry_of") if key in trial},
         script=job.script,
     )
-    reporter = Reporter(trial if "number" in trial else None)
     reporter.note("run_id", record.run_id)
+    reporter.note("folder", str(job.folder.absolute()))
+    history = job.resume["history"] if job.resume else []
+    objective = config.objective[0]
+    reporter.repeat({epoch: row[objective] for epoch, row in enumerate(history, 1) if objective in row})
     return Execution(job, dataset, record, reporter)
 
 

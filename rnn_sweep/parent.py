@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ from rnn_sweep.config import Config, parse
 from rnn_sweep.outcome import State
 
 if TYPE_CHECKING:
+    from rnn_sweep.config import TrackingConfig
     from rnn_sweep.tracking import Run
 
-_open: dict[str, Run] = {}
+_open: dict[str, tuple[Run, TrackingConfig]] = {}
 """Parent runs of this process by id: the object stays here, because what hangs on a task function gets pickled."""
 
 
@@ -38,6 +39,9 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None) ->
     config = _parse(cfg)
     tracking.check(config.tracking)
     study = {"name": name} | ({"storage": storage} if storage else {})
+    tags = {"sweep": name} | ({"sweep.storage": storage} if storage else {})
+    if known is None and storage is not None:  # killed before the study knew of it, or another sweeper is about to
+        known = tracking.find_open(config.tracking, tags)
     run = tracking.start_run(
         config.tracking,
         params={"study": study, "objective": ", ".join(config.objective)},
@@ -45,10 +49,10 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None) ->
         output_dir=Path(),
         run_id=known,
         run_name=name,
-        tags={"sweep": name},
+        tags=tags,
     )
     if run.run_id is not None:
-        _open[run.run_id] = run
+        _open[run.run_id] = run, config.tracking
     return run.run_id
 
 
@@ -57,11 +61,19 @@ def objectives(cfg: DictConfig) -> list[str]:
     return list(_parse(cfg).objective)
 
 
+def settle(parent_run_id: str | None, running: Collection[int]) -> None:
+    """Close the runs of trials whose jobs are gone: those below the parent that are open, but for ``running``."""
+    from rnn_sweep import tracking
+
+    if parent_run_id in _open:
+        tracking.close_abandoned(_open[parent_run_id][1], parent_run_id, running)
+
+
 def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
     """Close the parent run with what came out: ``{reason, trials, best: {number, values, …} | None}``."""
-    run = _open.pop(parent_run_id or "", None)
-    if run is None:
+    if parent_run_id not in _open:
         return
+    run, _ = _open.pop(parent_run_id)
     metrics = {"trials": float(summary["trials"])}
     best = summary.get("best")
     if best is not None:

@@ -65,6 +65,7 @@ class Turns:
         group.running[lane] = running
         if lane.over:
             self._leave(group, lane)
+            self._drop_empty()
 
     def _entry(self, running: Running) -> Entry:
         from rnn_sweep.display import Progress

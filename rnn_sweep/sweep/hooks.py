@@ -10,6 +10,9 @@ All are optional attributes of the function under ``@hydra.main`` (``main.__wrap
     None. Jobs find the id as ``trial.parent_run_id``.
 ``rnn_sweep_objectives(cfg)``
     The names of the values that a job returns, given the application's defaults; reports and plots show them.
+``rnn_sweep_settle(parent_run_id, running)``
+    Called when jobs may have died, and after the last trial: closes what they left open. ``running`` are the
+    numbers of the trials that have a job now.
 ``rnn_sweep_end(parent_run_id, summary)``
     Called once after the last trial with ``{reason, trials, best: {number, values, params, run_id} | None}``.
 """
@@ -45,6 +48,16 @@ def objectives(task: TaskFunction, cfg: DictConfig) -> Sequence[str] | None:
     """The names of the objectives, where the application tells them."""
     hook = getattr(task, "rnn_sweep_objectives", None)
     return None if hook is None else list(hook(cfg))
+
+
+def settle(task: TaskFunction, parent_run_id: str | None, study: Study) -> None:
+    """Let the application close what jobs that died left open."""
+    from optuna.trial import TrialState
+
+    hook = getattr(task, "rnn_sweep_settle", None)
+    if hook is not None and parent_run_id is not None:
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        hook(parent_run_id, [trial.number for trial in running])
 
 
 def end(task: TaskFunction, parent_run_id: str | None, summary: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,9 @@ def sweep(
         study.sampler = make_sampler(plan, presence.session) if presence.session else sampler
         parent = hooks.begin(task, plan.suggester.defaults, study, masked(url))
         launcher = make_launcher(config, context, task)
-        reason, failure = _work(study, url, plan, launcher, presence, stop, parent, "trial" in config, console)
+        settle = partial(hooks.settle, task, parent, study)
+        reason, failure = _work(study, url, plan, launcher, presence, stop, parent, settle, "trial" in config, console)
+    settle()
     hooks.end(task, parent, _summary(study, reason))
     _conclude(config, study, url, reason, failure, command, console)
     return reason, bool(winners(study))
@@ -115,6 +118,7 @@ def _work(
     presence: Presence,
     stop: Stop,
     parent: str | None,
+    settle: Callable[[], None],
     identity: bool,
     console: Console,
 ) -> tuple[Reason, Verdict | None]:
@@ -131,7 +135,18 @@ def _work(
         for remark in plan.remarks:
             progress.say(f"trial 0: {remark}")
         loop = Loop(
-            study, url, settings, plan.suggester, plan.constraints, pool, presence, stop, progress, identity, parent
+            study,
+            url,
+            settings,
+            plan.suggester,
+            plan.constraints,
+            pool,
+            presence,
+            stop,
+            progress,
+            identity,
+            parent,
+            settle,
         )
         try:
             reason = loop.run()
