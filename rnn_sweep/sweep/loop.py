@@ -21,7 +21,7 @@ from rnn_sweep.sweep.space import quoted
 from rnn_sweep.sweep.stop import Stop
 from rnn_sweep.sweep.suggest import Suggester
 from rnn_sweep.sweep.verdict import End, Verdict, judge
-from rnn_sweep.trial import masked, quiet
+from rnn_sweep.trial import RETRY_ATTR, masked, quiet
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -154,7 +154,7 @@ class Loop:
             return []
         parent = "null" if self.parent_run_id is None else quoted(self.parent_run_id)
         name, storage = quoted(self.study.study_name), quoted(masked(self.url))
-        again = trial.user_attrs.get(studies.RETRY_ATTR)
+        again = trial.user_attrs.get(RETRY_ATTR)
         retry = "" if again is None else f",retry_of:{again}"
         return [f"trial={{study_name:{name},storage:{storage},number:{trial.number},parent_run_id:{parent}{retry}}}"]
 
