@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.config import Config, DataConfig, to_tree
 from rnn_sweep.errors import UserError
+from rnn_sweep.outcome import State
 
 if TYPE_CHECKING:
     from rnn_sweep.data import Dataset
@@ -93,6 +94,7 @@ class Execution:
         folder, dataset = self.job.folder, self.dataset
         weights, path = folder / WEIGHTS_FILE, folder / RESULT_FILE
         self._write(path, outcome)
+        self.reporter.note("state", outcome.state.value)
         self.record.finish(
             outcome.state,
             outcome.metrics,
@@ -102,7 +104,20 @@ class Execution:
             files=[file for file in (weights, path) if file.is_file()],
         )
         log.info(summary(outcome, str(folder), self.record.ui_hint))
+        self._register(outcome)
         return outcome
+
+    def _register(self, outcome: Outcome) -> None:
+        """Register the model of a plain run, where asked; a sweep registers its best trial's."""
+        tracking = self.job.config.tracking
+        wanted = tracking.register is not None and outcome.state is State.COMPLETE and self.job.config.trial is None
+        if not wanted or outcome.run_id is None:
+            return
+        from rnn_sweep.tracking import registry
+
+        version = registry.register(tracking, outcome.run_id, str(tracking.register))
+        if version is not None:
+            log.info("model:   models:/%s@%s (version %s)", tracking.register, registry.ALIAS, version)
 
     def _write(self, path: Path, outcome: Outcome) -> None:
         result = {
