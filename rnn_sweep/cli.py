@@ -69,6 +69,30 @@ def leaderboard(
 
 
 @app.command()
+def report(
+    study: StudyName,
+    storage: Storage = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder to write into; `reports/STUDY` where none is given.")
+    ] = None,
+) -> None:
+    """Write `report.html`, one file that opens offline, and its figures as PNG; also of a study that still runs."""
+    from rnn_sweep.commands.studies import find
+    from rnn_sweep.report.write import write
+    from rnn_sweep.sweep.record import command_of
+    from rnn_sweep.trial import masked
+
+    found, url = find(study, storage)
+    folder = output or Path("reports", study)
+    try:
+        written = write(found, folder, command_of(found), masked(url))
+    except OSError as error:
+        raise UserError(f"--output must be a folder that can be written, got '{folder}': {error}") from None
+    for file in (written.page, *written.pictures):
+        print(file)
+
+
+@app.command()
 def show(run: RunId, tracking_uri: TrackingUri = MLFLOW_DB) -> None:
     """One run: state, command, metrics, parameters, model."""
     from rnn_sweep.commands.runs import show as print_run

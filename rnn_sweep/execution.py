@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.config import Config, DataConfig, to_tree
+from rnn_sweep.errors import UserError
+from rnn_sweep.outcome import State
 
 if TYPE_CHECKING:
     from rnn_sweep.data import Dataset
@@ -73,7 +75,7 @@ class Execution:
                 return value is None or reporter.report(epoch, value)
 
             def stop(self) -> bool:
-                return stop()
+                return stop() or reporter.stopping
 
         notes = {"overrides": list(job.overrides), "run_id": record.run_id}
         return Entry(job.config, job.folder, Watcher(), notes, job.resume)
@@ -92,6 +94,7 @@ class Execution:
         folder, dataset = self.job.folder, self.dataset
         weights, path = folder / WEIGHTS_FILE, folder / RESULT_FILE
         self._write(path, outcome)
+        self.reporter.note("state", outcome.state.value)
         self.record.finish(
             outcome.state,
             outcome.metrics,
@@ -101,7 +104,20 @@ class Execution:
             files=[file for file in (weights, path) if file.is_file()],
         )
         log.info(summary(outcome, str(folder), self.record.ui_hint))
+        self._register(outcome)
         return outcome
+
+    def _register(self, outcome: Outcome) -> None:
+        """Register the model of a plain run, where asked; a sweep registers its best trial's."""
+        tracking = self.job.config.tracking
+        wanted = tracking.register is not None and outcome.state is State.COMPLETE and self.job.config.trial is None
+        if not wanted or outcome.run_id is None:
+            return
+        from rnn_sweep.tracking import registry
+
+        version = registry.register(tracking, outcome.run_id, str(tracking.register))
+        if version is not None:
+            log.info("model:   models:/%s@%s (version %s)", tracking.register, registry.ALIAS, version)
 
     def _write(self, path: Path, outcome: Outcome) -> None:
         result = {
@@ -124,6 +140,20 @@ class Execution:
         self.record.fail(error, trace)
 
 
+def _go_on(job: Job, earlier: Mapping[str, Any]) -> Job:
+    """Where a trial is tried again, go on from the checkpoint of the earlier try, in the same record."""
+    if "folder" not in earlier:
+        return job
+    from rnn_sweep.training.checkpoint import load
+
+    try:
+        state = load(Path(earlier["folder"]))
+    except UserError as error:  # it died before its first checkpoint, or on another machine
+        log.info("trying again from the start: %s", error)
+        return job
+    return replace(job, resume=state) if state["config"] == to_tree(job.config) else job
+
+
 def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Execution:
     """Open a job's data and its record.
 
@@ -141,6 +171,8 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Exec
     dataset = (load or data.load)(config.data)
     tracking.check(config.tracking)
     trial = config.trial or {}
+    reporter = Reporter(trial if "number" in trial else None)
+    job = _go_on(job, reporter.earlier())
     record = tracking.start_run(
         config.tracking,
         params=to_tree(config),
@@ -153,8 +185,11 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Exec
         | {f"trial.{key}": str(trial[key]) for key in ("study_name", "number", "retry_of") if key in trial},
         script=job.script,
     )
-    reporter = Reporter(trial if "number" in trial else None)
     reporter.note("run_id", record.run_id)
+    reporter.note("folder", str(job.folder.absolute()))
+    history = job.resume["history"] if job.resume else []
+    objective = config.objective[0]
+    reporter.repeat({epoch: row[objective] for epoch, row in enumerate(history, 1) if objective in row})
     return Execution(job, dataset, record, reporter)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,20 @@ from rnn_sweep.outcome import State
 if TYPE_CHECKING:
     from rnn_sweep.tracking import Run
 
-_open: dict[str, Run] = {}
+
+@dataclass(frozen=True)
+class Parent:
+    """A parent run that is open."""
+
+    run: Run
+    config: Config
+
+
+_open: dict[str, Parent] = {}
 """Parent runs of this process by id: the object stays here, because what hangs on a task function gets pickled."""
 
 
-def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None) -> str | None:
+def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None, space: Mapping[str, str]) -> str | None:
     """Open the parent run, or go on with the one that an earlier sweeper of the same study had.
 
     Args:
@@ -26,6 +36,7 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None) ->
         name: the study's name, and the run's.
         storage: where the study is, without a password; None for a grid.
         known: id of the run to go on with.
+        space: the parameters and their values in words.
 
     Returns:
         The run's id, or None when tracking is off.
@@ -38,17 +49,20 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None) ->
     config = _parse(cfg)
     tracking.check(config.tracking)
     study = {"name": name} | ({"storage": storage} if storage else {})
+    tags = {"sweep": name} | ({"sweep.storage": storage} if storage else {})
+    if known is None and storage is not None:  # killed before the study knew of it, or another sweeper is about to
+        known = tracking.find_open(config.tracking, tags)
     run = tracking.start_run(
         config.tracking,
-        params={"study": study, "objective": ", ".join(config.objective)},
+        params={"study": study, "objective": ", ".join(config.objective), "space": dict(space)},
         overrides=[],
         output_dir=Path(),
         run_id=known,
         run_name=name,
-        tags={"sweep": name},
+        tags=tags,
     )
     if run.run_id is not None:
-        _open[run.run_id] = run
+        _open[run.run_id] = Parent(run, config)
     return run.run_id
 
 
@@ -57,17 +71,49 @@ def objectives(cfg: DictConfig) -> list[str]:
     return list(_parse(cfg).objective)
 
 
+def settle(parent_run_id: str | None, running: Collection[int]) -> None:
+    """Close the runs of trials whose jobs are gone: those below the parent that are open, but for ``running``."""
+    from rnn_sweep import tracking
+
+    if parent_run_id in _open:
+        tracking.close_abandoned(_open[parent_run_id].config.tracking, parent_run_id, running)
+
+
 def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
-    """Close the parent run with what came out: ``{reason, trials, best: {number, values, …} | None}``."""
-    run = _open.pop(parent_run_id or "", None)
-    if run is None:
+    """Close the parent run with what came out, as :mod:`rnn_sweep.sweep.hooks` describes it."""
+    if parent_run_id not in _open:
         return
+    from rnn_sweep.tracking import registry, sweeps
+
+    parent = _open.pop(parent_run_id)
+    tracking, best = parent.config.tracking, summary.get("best")
+    tags = {"command": str(summary.get("command", "")), sweeps.NOTE: str(summary.get("note", ""))}
+    if best is not None and best["run_id"] is not None:
+        tags["best_run_id"] = str(best["run_id"])
+    sweeps.annotate(
+        tracking,
+        parent_run_id,
+        metrics=_metrics(summary, parent.config.objective),
+        tags={key: text for key, text in tags.items() if text},
+        files=[Path(file) for file in summary.get("files", [])],
+    )
+    if tracking.register is not None and "best_run_id" in tags:
+        version = registry.register(tracking, tags["best_run_id"], tracking.register)
+        if version is not None:
+            print(f"model:   models:/{tracking.register}@{registry.ALIAS} (version {version})")
+    state = State.INTERRUPTED if summary["reason"] in ("interrupted", "failed") else State.COMPLETE
+    parent.run.finish(state, {}, history=(), model=None, example=None, files=())
+
+
+def _metrics(summary: Mapping[str, Any], objectives: tuple[str, ...]) -> dict[str, float]:
     metrics = {"trials": float(summary["trials"])}
+    metrics |= {f"trials/{state}": float(n) for state, n in summary.get("counts", {}).items()}
+    metrics |= {f"epochs/{key}": float(n) for key, n in (summary.get("epochs") or {}).items()}
     best = summary.get("best")
     if best is not None:
         metrics |= {"best_trial": float(best["number"]), "best_value": float(best["values"][0])}
-    state = State.INTERRUPTED if summary["reason"] in ("interrupted", "failed") else State.COMPLETE
-    run.finish(state, metrics, history=(), model=None, example=None, files=())
+        metrics |= {f"best/{name}": float(v) for name, v in zip(objectives, best["values"], strict=False)}
+    return metrics
 
 
 def _parse(cfg: DictConfig) -> Config:

@@ -75,6 +75,7 @@ def sweepable(task: Task) -> Task:
     task.rnn_sweep_validate = validate  # type: ignore[attr-defined]
     task.rnn_sweep_begin = parent.begin  # type: ignore[attr-defined]
     task.rnn_sweep_objectives = parent.objectives  # type: ignore[attr-defined]
+    task.rnn_sweep_settle = parent.settle  # type: ignore[attr-defined]
     task.rnn_sweep_end = parent.end  # type: ignore[attr-defined]
     task.rnn_sweep_fuse = fuse  # type: ignore[attr-defined]
     return task
@@ -165,6 +166,7 @@ def execute(job: Job, interrupt: Interrupt) -> Outcome:
     from rnn_sweep.training import train
 
     work = begin(job)
+    job = work.job
     history = job.resume["history"] if job.resume else []
     try:
         with Progress(job.config.trainer.epochs, len(history), work.steps_per_epoch) as progress:

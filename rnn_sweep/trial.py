@@ -34,6 +34,12 @@ __all__ = [
 PRUNER_ATTR = "pruner"
 """Study attribute with the pruner as a JSON ``_target_`` node."""
 
+RETRY_ATTR = "retry_of"
+"""Trial attribute: the number of the trial whose parameters this one has."""
+
+STOP_ATTR = "stop"
+"""Trial attribute: its sweeper wants the job to end in order, soon."""
+
 
 class Reporter:
     """What a job says to its study.
@@ -63,6 +69,29 @@ class Reporter:
         with quiet():
             return not self._study.pruner.prune(self._study, storage.get_trial(trial_id))
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the sweeper, being told to stop itself, wants this job to end soon; to be asked after each step.
+
+        The job then leaves a checkpoint and returns an outcome whose state is interrupted: the trial is tried again
+        when the study goes on.
+        """
+        return self._identity is not None and STOP_ATTR in self._notes(self._trial_id)
+
+    def earlier(self) -> Mapping[str, Any]:
+        """The notes of the trial that this one tries again; none where it is the first try, and in a plain run."""
+        number = None if self._identity is None else self._notes(self._trial_id).get(RETRY_ATTR)
+        return {} if number is None else self._notes(self._id_of(int(number)))
+
+    def repeat(self, values: Mapping[int, float]) -> None:
+        """Record the objective's values, by step, of what an earlier try of this trial has been through."""
+        if self._identity is None or len(self._study.directions) > 1:
+            return
+        storage, known = self._study._storage, self._study._storage.get_trial(self._trial_id).intermediate_values
+        for step, value in values.items():
+            if step not in known:
+                storage.set_trial_intermediate_value(self._trial_id, step, float(value))
+
     def note(self, key: str, value: object) -> None:
         """Leave a JSON-serialisable value on the trial (an Optuna user attribute), such as a run id."""
         if self._identity is not None:
@@ -81,8 +110,14 @@ class Reporter:
 
     @functools.cached_property
     def _trial_id(self) -> int:
-        number = int((self._identity or {})["number"])
+        return self._id_of(int((self._identity or {})["number"]))
+
+    def _id_of(self, number: int) -> int:
         return self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+
+    def _notes(self, trial_id: int) -> Mapping[str, Any]:
+        notes: Mapping[str, Any] = self._study._storage.get_trial(trial_id).user_attrs
+        return notes
 
 
 def build_pruner(node: Mapping[str, Any] | None) -> BasePruner:

@@ -25,6 +25,7 @@ SWEEPER: dict[str, Any] = {
     "retries": {"exception": 0, "no_value": 0, "worker_died": 2, "orphaned": 2, "interrupted": 2},
     "defaults_first": True,
     "deterministic": False,
+    "report": True,
     "dry_run": False,
 }
 

@@ -31,9 +31,10 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the sweep; ends the program with one message for a user's mistake."""
+        from rnn_sweep.report.write import write
         from rnn_sweep.sweep.sweeper import main
 
-        main(self._config, self._context, self._task, arguments, self._make_launcher)
+        main(self._config, self._context, self._task, arguments, self._make_launcher, write)
 
     def _make_launcher(self, config: DictConfig, context: HydraContext, task: TaskFunction) -> Launcher:
         from hydra.core.plugins import Plugins

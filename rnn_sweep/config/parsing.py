@@ -165,6 +165,9 @@ def _tracking(node: dict[Any, Any]) -> TrackingConfig:
         raise UserError(f"tracking.experiment must not be empty, got {section.experiment!r}")
     if not section.uri.strip():
         raise UserError(f"tracking.uri must not be empty, got {section.uri!r}")
+    name = section.register
+    if name is not None and (not name.strip() or any(c in name for c in "/:.%\"'")):
+        raise UserError(f"tracking.register must be a name without / : . % and quotes, got {name!r}")
     return dataclasses.replace(section, tags={str(k): str(v) for k, v in tags.items()})
 
 

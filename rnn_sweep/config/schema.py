@@ -105,6 +105,8 @@ class TrackingConfig:
     experiment: str = "rnn-sweep"
     run_name: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    register: str | None = None
+    """Registered model that a run's model, or that of a sweep's best trial, becomes the next version of."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
 from multiprocessing.process import BaseProcess
@@ -70,7 +71,8 @@ class ProcessPool:
         setup = _packed_setup(context, task, config)
         threads = str(max(1, cores() // slots))
         environment = {name: threads for name in _THREAD_VARIABLES if name not in os.environ}
-        self._workers = [_Worker(setup, environment) for _ in range(slots)]
+        self._marks = tempfile.TemporaryDirectory(prefix="rnn-sweep-")
+        self._workers = [_Worker(setup, environment, Path(self._marks.name, str(slot))) for slot in range(slots)]
         # Last in, first out: a sweep with fewer jobs than slots starts no more workers than it needs.
         self._idle: LifoQueue[_Worker] = LifoQueue()
         for each in self._workers:
@@ -101,6 +103,7 @@ class ProcessPool:
         with ThreadPoolExecutor(self.slots) as stopping:
             for each in self._workers:
                 stopping.submit(each.stop, kill)
+        self._marks.cleanup()
 
     def _run(self, overrides: list[str], index: int) -> JobReturn:
         own = self._idle.get()
@@ -111,40 +114,63 @@ class ProcessPool:
 
 
 class _Worker:
-    """One slot's process, started when first needed and again after it died."""
+    """One slot's process, started when first needed and again after it died.
 
-    def __init__(self, setup: bytes, environment: dict[str, str]) -> None:
+    Args:
+        setup: for :func:`rnn_sweep.launch.worker.work`.
+        environment: variables of the process.
+        mark: a file that is there once the process has begun the job that it was given last.
+    """
+
+    def __init__(self, setup: bytes, environment: dict[str, str], mark: Path) -> None:
         self._setup = setup
+        self._mark = mark
+        self._ending = False
         self._environment = environment
         self._executor: loky.ProcessPoolExecutor | None = None
 
     def run(self, overrides: list[str], index: int) -> JobReturn:
+        self._mark.unlink(missing_ok=True)
         try:
-            answer = self._submit(overrides, index).result()
+            return worker.unpack(self._submit(overrides, index).result())
+        except BrokenExecutor:
+            self.stop(kill=True)
+            if self._ending or self._mark.exists():
+                raise
+        # The process was dying when it was given the job, and has not begun it: the job gets a new one.
+        try:
+            return worker.unpack(self._submit(overrides, index).result())
         except BrokenExecutor:
             self.stop(kill=True)
             raise
-        return worker.unpack(answer)
 
     def _submit(self, overrides: list[str], index: int) -> Future[bytes]:
         if self._executor is not None:
             try:
                 processes = self._processes()  # none: the executor has noticed a death, but does not say so yet
                 if processes and all(_lives(process) for process in processes):
-                    return self._executor.submit(worker.work, overrides, index)  # type: ignore[no-any-return]
+                    return self._give(self._executor, overrides, index, None)
             except BrokenExecutor:
                 pass
             self.stop(kill=True)  # it died between two jobs: this one gets a new process
         self._executor = loky.ProcessPoolExecutor(
             max_workers=1,
             initializer=worker.start,
-            initargs=(self._setup, os.getpid()),
+            initargs=(os.getpid(),),
             env=self._environment,
         )
-        return self._executor.submit(worker.work, overrides, index)  # type: ignore[no-any-return]
+        # Not among the initargs: what is larger than a pipe's buffer is written to a process that is starting, and
+        # blocks for ever where that process is killed before it reads.
+        return self._give(self._executor, overrides, index, self._setup)
+
+    def _give(
+        self, executor: loky.ProcessPoolExecutor, overrides: list[str], index: int, setup: bytes | None
+    ) -> Future[bytes]:
+        return executor.submit(worker.work, overrides, index, str(self._mark), setup)  # type: ignore[no-any-return]
 
     def terminate(self) -> None:
         """Ask the process to end; a task may handle SIGTERM."""
+        self._ending = True
         for process in self._processes():
             process.terminate()
 

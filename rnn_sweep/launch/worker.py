@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -41,17 +42,27 @@ class RemoteTraceback(Exception):  # noqa: N818 - not raised: the cause of an ex
         return f"in the worker process:\n{self.args[0]}"
 
 
-def start(packed_setup: bytes, parent: int) -> None:
+def start(parent: int) -> None:
     """Prepare this worker; nothing here can fail because of the app (see :func:`_setup`)."""
-    global _packed_setup, _home
-    _packed_setup, _home = packed_setup, os.getcwd()
+    global _home
+    _home = os.getcwd()
     # A handler, not SIG_IGN: programs started by a job would inherit the latter.
     signal.signal(signal.SIGINT, _ignore)
     threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
 
 
-def work(overrides: list[str], index: int) -> bytes:
-    """Run one job as Hydra's launchers do; the answer is for :func:`unpack`."""
+def work(overrides: list[str], index: int, mark: str, packed_setup: bytes | None) -> bytes:
+    """Run one job as Hydra's launchers do; the answer is for :func:`unpack`.
+
+    Args:
+        overrides: of the job.
+        index: becomes ``hydra.job.num``.
+        mark: a file that is created when the job begins.
+        packed_setup: comes with the first job: what all need.
+    """
+    global _packed_setup
+    Path(mark).touch()
+    _packed_setup = packed_setup or _packed_setup
     os.chdir(_home)
     try:
         answer = _pack(_run(overrides, index))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from rnn_sweep.deadline import within
 from rnn_sweep.errors import UserError
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 8.0
 """How long a server may take to answer the first time."""
-_CONNECT_SECONDS = 5
 _GRPC_PORT = 13000
 _EXTRAS = {"postgresql": "postgresql", "redis": "redis", "rediss": "redis", "grpc": "grpc"}
 """By scheme, the extra of this package that installs the driver."""
@@ -86,7 +83,7 @@ def _open_redis(url: str) -> BaseStorage:
     from optuna.storages.journal import JournalRedisBackend
     from redis import Redis
 
-    with Redis.from_url(url, socket_connect_timeout=_CONNECT_SECONDS) as probe:
+    with Redis.from_url(url, socket_connect_timeout=ANSWER_SECONDS / 2) as probe:
         within(ANSWER_SECONDS, probe.ping)
     return JournalStorage(JournalRedisBackend(url))
 
@@ -105,46 +102,8 @@ def _open_proxy(url: str) -> BaseStorage:
 
 
 def _open_database(url: str) -> BaseStorage:
-    from optuna.storages import get_storage
+    from rnn_sweep.storage.database import open_database, probe
 
-    if url.startswith("sqlite"):
-        return get_storage(url)
-    options: dict[str, Any] = {"pool_pre_ping": True}
-    if "connect_timeout" not in parse_qs(urlsplit(url).query):
-        options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
-    within(ANSWER_SECONDS, lambda: _probe(url, options))
-    return get_storage(_with_tables(url, options, attempts=4))
-
-
-def _with_tables(url: str, options: dict[str, Any], attempts: int) -> BaseStorage:
-    from optuna.storages import RDBStorage
-    from sqlalchemy.exc import IntegrityError, ProgrammingError
-
-    try:
-        return RDBStorage(url, engine_kwargs=options)
-    except (IntegrityError, ProgrammingError):  # another process creates the same tables at the same time
-        if attempts == 1:
-            raise
-    time.sleep(random.uniform(0.2, 0.6))  # noqa: S311 - to get out of step with the other
-    return _with_tables(url, options, attempts - 1)
-
-
-def _probe(url: str, options: dict[str, Any]) -> None:
-    """Connect once.
-
-    Raises:
-        UserError: the tables there are another program's. Alembic's table has the same name for all programs.
-    """
-    from sqlalchemy import create_engine, inspect
-
-    engine = create_engine(url, **options)
-    try:
-        with engine.connect() as connection:
-            tables = set(inspect(connection).get_table_names())
-    finally:
-        engine.dispose()
-    if "alembic_version" in tables and "version_info" not in tables:
-        owner = "MLflow" if "experiments" in tables else "another program"
-        raise UserError(
-            f"hydra.sweeper.storage={masked(url)} is the database of {owner}; a study needs a database of its own"
-        )
+    if not url.startswith("sqlite"):
+        within(ANSWER_SECONDS, lambda: probe(url))
+    return open_database(url)

@@ -74,5 +74,6 @@ def _begin(task: TaskFunction, config: DictConfig, context: HydraContext, typed:
     if hook is None or "trial" not in config:
         return None
     defaults = context.config_loader.load_sweep_config(config, [])
-    parent: str | None = hook(defaults, f"grid {' '.join(typed)}"[:IN_NAME], None, None)
+    space = dict(line.partition("=")[::2] for line in typed if "=" in line)
+    parent: str | None = hook(defaults, f"grid {' '.join(typed)}"[:IN_NAME], None, None, space)
     return parent

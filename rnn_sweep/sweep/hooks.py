@@ -4,14 +4,24 @@ All are optional attributes of the function under ``@hydra.main`` (``main.__wrap
 
 ``rnn_sweep_validate(cfg)``
     Check a composed configuration before anything runs; raise :class:`~rnn_sweep.errors.UserError`.
-``rnn_sweep_begin(cfg, study_name, storage, known)``
+``rnn_sweep_begin(cfg, study_name, storage, known, space)``
     Called once before the first trial with the application's defaults; returns the id of a run that the
     trials are children of, or None. ``known`` is the id that an earlier sweeper on the study had from it, or
-    None. Jobs find the id as ``trial.parent_run_id``.
+    None; ``space`` maps the parameters to their values in words. Jobs find the id as ``trial.parent_run_id``.
 ``rnn_sweep_objectives(cfg)``
     The names of the values that a job returns, given the application's defaults; reports and plots show them.
+``rnn_sweep_settle(parent_run_id, running)``
+    Called when jobs may have died, and after the last trial: closes what they left open. ``running`` are the
+    numbers of the trials that have a job now.
 ``rnn_sweep_end(parent_run_id, summary)``
-    Called once after the last trial with ``{reason, trials, best: {number, values, params, run_id} | None}``.
+    Called once after the last trial with a mapping that JSON could hold:
+
+    - ``reason``: why the sweep ended; ``trials``: how many it had;
+    - ``best``: ``{number, values, params, run_id}``, or None;
+    - ``counts``: trials by state; ``epochs``: ``{trained, saved}``, or None;
+    - ``note``: a summary in Markdown; ``files``: paths of the report and its pictures; ``command``.
+
+    A grid, which has no study, ends with ``{reason, trials, best: None}``.
 """
 
 from __future__ import annotations
@@ -29,13 +39,13 @@ PARENT_ATTR = "parent_run_id"
 """Study attribute: what ``rnn_sweep_begin`` returned."""
 
 
-def begin(task: TaskFunction, cfg: DictConfig, study: Study, storage: str) -> str | None:
+def begin(task: TaskFunction, cfg: DictConfig, study: Study, storage: str, space: Mapping[str, str]) -> str | None:
     """Let the application open a parent run; its id stays with the study."""
     hook = getattr(task, "rnn_sweep_begin", None)
     if hook is None:
         return None
     known = study.user_attrs.get(PARENT_ATTR)
-    parent: str | None = hook(cfg, study.study_name, storage, known)
+    parent: str | None = hook(cfg, study.study_name, storage, known, space)
     if parent is not None and parent != known:
         study.set_user_attr(PARENT_ATTR, parent)
     return parent
@@ -45,6 +55,16 @@ def objectives(task: TaskFunction, cfg: DictConfig) -> Sequence[str] | None:
     """The names of the objectives, where the application tells them."""
     hook = getattr(task, "rnn_sweep_objectives", None)
     return None if hook is None else list(hook(cfg))
+
+
+def settle(task: TaskFunction, parent_run_id: str | None, study: Study) -> None:
+    """Let the application close what jobs that died left open."""
+    from optuna.trial import TrialState
+
+    hook = getattr(task, "rnn_sweep_settle", None)
+    if hook is not None and parent_run_id is not None:
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        hook(parent_run_id, [trial.number for trial in running])
 
 
 def end(task: TaskFunction, parent_run_id: str | None, summary: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from enum import Enum
@@ -20,7 +21,7 @@ from rnn_sweep.sweep.space import quoted
 from rnn_sweep.sweep.stop import Stop
 from rnn_sweep.sweep.suggest import Suggester
 from rnn_sweep.sweep.verdict import End, Verdict, judge
-from rnn_sweep.trial import masked, quiet
+from rnn_sweep.trial import RETRY_ATTR, masked, quiet
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 15.0
 """Between two looks for trials that a dead sweeper left."""
+JOBLESS = frozenset({"worker_died", "interrupted"})
+"""Kinds of failure in which the job may not have come to its own end."""
 HEED_SECONDS = 0.5
 """Between two looks for Ctrl-C while trials run."""
 
@@ -80,6 +83,8 @@ class Loop:
     identity: bool
     """Whether the application declares ``trial``."""
     parent_run_id: str | None = None
+    settle: Callable[[], None] = lambda: None
+    """Called when a trial has ended without its job's doing: closes what the job left open."""
     running: dict[Future[JobReturn], Running] = field(default_factory=dict)
     reason: Reason | None = None
     failure: Verdict | None = None
@@ -149,7 +154,7 @@ class Loop:
             return []
         parent = "null" if self.parent_run_id is None else quoted(self.parent_run_id)
         name, storage = quoted(self.study.study_name), quoted(masked(self.url))
-        again = trial.user_attrs.get(studies.RETRY_ATTR)
+        again = trial.user_attrs.get(RETRY_ATTR)
         retry = "" if again is None else f",retry_of:{again}"
         return [f"trial={{study_name:{name},storage:{storage},number:{trial.number},parent_run_id:{parent}{retry}}}"]
 
@@ -169,18 +174,17 @@ class Loop:
         """Record how a trial ended, and enqueue it again where its cause allows that."""
         trial, seconds = running.trial, time.monotonic() - running.since
         verdict = self._fit(verdict)
-        for key, value in (("cause", verdict.cause), ("run_id", verdict.run_id)):
-            if value is not None:
-                trial.set_user_attr(key, value)
-        for constraint in self.constraints:
-            constraint.record(trial, verdict.metrics)
-        if verdict.end is End.FAIL:
-            frozen = next(t for t in self._trials() if t.number == trial.number)
-            if studies.requeue(self.study, frozen, str(verdict.kind), self.settings.retries):
-                self.view.say(f"trial {trial.number} will be tried again with the same parameters")
         self._finish(trial, verdict)
         self._note(verdict, seconds)
         self.view.ended(trial.number, verdict, seconds)
+        if verdict.end is End.FAIL:
+            self._requeue()
+        if verdict.kind in JOBLESS:
+            self.settle()
+
+    def _requeue(self) -> None:
+        for number in studies.requeue(self.study, self.url, self.settings.retries):
+            self.view.say(f"trial {number} will be tried again with the same parameters")
 
     def _fit(self, verdict: Verdict) -> Verdict:
         """With several objectives Optuna has no pruned trials."""
@@ -192,7 +196,13 @@ class Loop:
         import optuna
 
         values = list(verdict.values) if verdict.end is End.COMPLETE else None
+        notes = (("cause", verdict.cause), ("run_id", verdict.run_id), (studies.FAILURE_ATTR, verdict.kind))
         try:
+            for key, value in notes:
+                if value is not None:
+                    trial.set_user_attr(key, value)
+            for constraint in self.constraints:
+                constraint.record(trial, verdict.metrics)
             self.study.tell(trial, values, state=_state(verdict.end))
         except RuntimeError as error:
             if isinstance(error, optuna.exceptions.UpdateFinishedTrialError):
@@ -223,8 +233,10 @@ class Loop:
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()
-        for trial in self.presence.orphans(self._trials()):
-            self.adopt(trial)
+        orphans = [trial for trial in self.presence.orphans(self._trials()) if self.adopt(trial)]
+        self._requeue()
+        if orphans:
+            self.settle()
 
     def _wait_for_verdict(self) -> bool:
         """Before the end, see whether sweepers elsewhere live whose trials would be left; False if known."""
@@ -239,18 +251,18 @@ class Loop:
         time.sleep(1.0)
         return True
 
-    def adopt(self, trial: FrozenTrial) -> None:
-        """Give up a trial whose sweeper is dead; whoever's tell comes first enqueues it again."""
+    def adopt(self, trial: FrozenTrial) -> bool:
+        """Give up a trial whose sweeper is dead; False when another sweeper was faster."""
         import optuna
 
         try:
-            self.study._storage.set_trial_user_attr(trial._trial_id, "cause", "its sweeper died")
+            for key, value in (("cause", "its sweeper died"), (studies.FAILURE_ATTR, "orphaned")):
+                self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
             self.study.tell(trial.number, state=_state(End.FAIL))
         except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-            return
-        again = studies.requeue(self.study, trial, "orphaned", self.settings.retries)
-        then = "; it runs again with the same parameters" if again else ""
-        self.view.say(f"trial {trial.number} was left by a sweeper that died{then}")
+            return False
+        self.view.say(f"trial {trial.number} was left by a sweeper that died")
+        return True
 
     def _give_up(self) -> None:
         """End what still runs; it is enqueued again, for whoever resumes the study."""

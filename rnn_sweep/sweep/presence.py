@@ -25,6 +25,9 @@ BEAT_SECONDS = 15.0
 SILENCE_SECONDS = 60.0
 """A sweeper elsewhere is dead after this long without a beat."""
 
+UNSIGNED_SECONDS = 5.0
+"""The same for a trial that no sweeper has signed, where no other sweeper lives: one was killed in that moment."""
+
 PREFIX = "sweeper:"
 OWNER_ATTR = "sweeper"
 """Trial attribute: the id of the sweeper that runs it."""
@@ -97,7 +100,13 @@ class Presence:
         # Killed between creating the trial and signing it: nothing was suggested yet. A trial of somebody
         # else's own ``study.optimize`` has parameters, and is none of our business.
         untouched = not trial.params and not trial.intermediate_values
-        return untouched and self._unchanged_for(f"trial {trial.number}", 0) > SILENCE_SECONDS
+        patience = SILENCE_SECONDS if self._has_company(registered) else UNSIGNED_SECONDS
+        return untouched and self._unchanged_for(f"trial {trial.number}", 0) > patience
+
+    def _has_company(self, registered: Mapping[str, Any]) -> bool:
+        """Whether another sweeper may be alive."""
+        others = {k.removeprefix(PREFIX): v for k, v in registered.items() if k.startswith(PREFIX)}
+        return any(owner != self.id and not self._is_dead(owner, entry) for owner, entry in others.items())
 
     def _is_dead(self, owner: str, entry: Mapping[str, Any] | None) -> bool:
         if entry is None or entry.get("ended"):

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from rnn_sweep.provenance import source_tags, version_tags
 from rnn_sweep.sweep.hooks import objectives
 from rnn_sweep.sweep.plan import Plan
-from rnn_sweep.sweep.results import Command, program
+from rnn_sweep.sweep.results import Command
 from rnn_sweep.trial import quiet
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def note(study: Study, plan: Plan, task: TaskFunction, command: Command) -> None
     study.set_user_attr(
         ATTR,
         {
-            "program": program(),
+            "program": list(command.program),
             "arguments": list(command.arguments),
             "folder": os.getcwd(),
             "n_trials": settings.n_trials,
@@ -38,7 +38,7 @@ def note(study: Study, plan: Plan, task: TaskFunction, command: Command) -> None
             "sampler_seed": _seed(settings.sampler),
             "pruner": _class(settings.pruner),
             "seed": OmegaConf.select(defaults, "seed"),
-            "space": {param.key: param.describe() for param in plan.space.params.values()},
+            "space": space(plan),
             "conditions": conditions,
             "constraints": list(settings.constraints),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
@@ -50,6 +50,17 @@ def note(study: Study, plan: Plan, task: TaskFunction, command: Command) -> None
     if names is not None and len(names) == len(study.directions):
         with quiet():  # Optuna counts the names as experimental
             study.set_metric_names(list(names))
+
+
+def space(plan: Plan) -> dict[str, str]:
+    """The parameters and their values in words."""
+    return {param.key: param.describe() for param in plan.space.params.values()}
+
+
+def command_of(study: Study) -> Command | None:
+    """The command that began the study; None where none is noted."""
+    known = study.user_attrs.get(ATTR)
+    return None if known is None else Command(known["arguments"], known["program"])
 
 
 def _class(node: Any) -> str | None:

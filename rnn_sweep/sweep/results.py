@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +30,17 @@ class Command:
     """How the program was started, to write other command lines of it."""
 
     arguments: Sequence[str]
+    program: Sequence[str] = field(default_factory=lambda: program())
 
     def plain(self, overrides: Sequence[str]) -> str:
         """One run with these overrides: the user's flags stay, what belongs to the sweep goes."""
         keep = [a for a in self._flags() if not _is_override(a)]
-        return _quote([*program(), *keep, *overrides])
+        return _quote([*self.program, *keep, *overrides])
 
     def resume(self, study_name: str) -> str:
         """The same sweep on the same study."""
         line = [a for a in self.arguments if not a.startswith("hydra.sweeper.study_name=")]
-        return _quote([*program(), *line, f"hydra.sweeper.study_name={study_name}"])
+        return _quote([*self.program, *line, f"hydra.sweeper.study_name={study_name}"])
 
     def _flags(self) -> list[str]:
         return [a for a in self.arguments if a not in ("-m", "--multirun")]
@@ -95,19 +96,23 @@ def _more(trial: FrozenTrial) -> dict[str, Any]:
     return {"trial": trial.number, "run_id": trial.user_attrs.get("run_id")}
 
 
-def leaderboard(study: Study, rows: int = 10) -> Table:
-    """The best complete trials with their parameters; with several objectives the Pareto front."""
+def ranked(study: Study) -> list[FrozenTrial]:
+    """The complete trials, the best first and infeasible ones last; with several objectives the Pareto front."""
     from optuna.study import StudyDirection
     from optuna.trial import TrialState
 
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(study.directions) > 1:
-        trials = winners(study)
-        title = "Pareto front"
-    else:
-        trials.sort(key=lambda t: t.values[0], reverse=study.directions[0] is StudyDirection.MAXIMIZE)
-        trials.sort(key=lambda t: any(v > 0 for v in t.constraints.values()))
-        title = "Leaderboard"
+        return winners(study)
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials.sort(key=lambda t: t.values[0], reverse=study.directions[0] is StudyDirection.MAXIMIZE)
+    trials.sort(key=lambda t: any(v > 0 for v in t.constraints.values()))
+    return trials
+
+
+def leaderboard(study: Study, rows: int = 10) -> Table:
+    """The best complete trials with their parameters; with several objectives the Pareto front."""
+    trials = ranked(study)
+    title = "Leaderboard" if len(study.directions) == 1 else "Pareto front"
     keys = list(dict.fromkeys(key for t in trials[:rows] for key in t.params))
     table = Table(title=f"{title} of {study.study_name}", title_justify="left")
     table.add_column("trial", justify="right")

@@ -50,6 +50,8 @@ class Settings:
     """Trial 0 is the application's own defaults, as far as they lie inside the space."""
     deterministic: bool = False
     """Tell results in the order of trial numbers, so that with several slots the same sweep happens twice."""
+    report: bool = True
+    """Write ``report.html`` and its pictures into the sweep's folder at the end, which takes some seconds."""
     dry_run: bool = False
     """Print the space and the first configurations, and stop."""
 
@@ -84,7 +86,7 @@ def parse_settings(node: Mapping[str, Any]) -> Settings:
 
 
 def _check_kinds(given: dict[str, Any]) -> None:
-    for key in ("defaults_first", "deterministic", "dry_run"):
+    for key in ("defaults_first", "deterministic", "report", "dry_run"):
         if not isinstance(given.get(key, True), bool):
             raise UserError(f"hydra.sweeper.{key} must be true or false, got {given[key]!r}")
     for key in ("params", "conditions"):

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from rnn_sweep.errors import UserError
 from rnn_sweep.sweep.settings import Settings
 from rnn_sweep.sweep.space import Param, Space, describe
-from rnn_sweep.trial import PRUNER_ATTR, build_pruner, masked, open_storage, quiet
+from rnn_sweep.trial import PRUNER_ATTR, RETRY_ATTR, build_pruner, masked, open_storage, quiet
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-RETRY_ATTR = "retry_of"
-"""Trial attribute: the number of the trial whose parameters this one has."""
 ATTEMPT_ATTR = "attempt"
+FAILURE_ATTR = "failure"
+"""Trial attribute: why it failed, one of :data:`rnn_sweep.sweep.settings.CAUSES`."""
 SURPLUS_ATTR = "surplus"
 """Trial attribute of one that two sweepers asked for at once, beyond the budget; it never ran."""
 
@@ -183,19 +183,31 @@ def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     ]
 
 
-def requeue(study: Study, trial: FrozenTrial, kind: str, retries: Mapping[str, int]) -> bool:
-    """Enqueue the parameters of ``trial`` once more, if its cause allows another attempt.
+def requeue(study: Study, url: str, retries: Mapping[str, int]) -> list[int]:
+    """Enqueue the parameters of each failed trial once more, where its cause allows another attempt.
+
+    Which trials are due is read from the study each time: a sweeper that was killed between marking a trial and
+    enqueueing it again has lost nothing.
 
     Returns:
-        Whether it was enqueued.
+        The numbers of the trials that are tried again.
     """
-    attempt = int(trial.user_attrs.get(ATTEMPT_ATTR, 0)) + 1
-    if attempt > retries.get(kind, 0):
-        return False
-    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-    with quiet():
-        study.enqueue_trial(params, user_attrs={RETRY_ATTR: trial.number, ATTEMPT_ATTR: attempt})
-    return True
+    from optuna.trial import TrialState
+
+    with ask_lock(url), quiet():
+        trials = study.get_trials(deepcopy=False)
+        again = {t.user_attrs[RETRY_ATTR] for t in trials if RETRY_ATTR in t.user_attrs}
+        failed = [t for t in trials if t.state is TrialState.FAIL and t.number not in again]
+        due = [t for t in failed if _attempt(t) <= retries.get(str(t.user_attrs.get(FAILURE_ATTR)), 0)]
+        for trial in due:
+            params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+            study.enqueue_trial(params, user_attrs={RETRY_ATTR: trial.number, ATTEMPT_ATTR: _attempt(trial)})
+    return [trial.number for trial in due]
+
+
+def _attempt(trial: FrozenTrial) -> int:
+    """Which try the next one would be, counted from 1 after the first."""
+    return int(trial.user_attrs.get(ATTEMPT_ATTR, 0)) + 1
 
 
 def shown(url: str) -> str:

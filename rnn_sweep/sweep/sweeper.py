@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,13 @@ from rnn_sweep.sweep import hooks, record, samplers
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.compose import cached
 from rnn_sweep.sweep.dry_run import show
+from rnn_sweep.sweep.ending import WriteReport, conclude, make_report, summary
 from rnn_sweep.sweep.loop import Loop, Reason
 from rnn_sweep.sweep.plan import Plan, check_study, make_plan, make_sampler
 from rnn_sweep.sweep.pool import open_pool
 from rnn_sweep.sweep.presence import Presence
 from rnn_sweep.sweep.progress import Progress
-from rnn_sweep.sweep.results import Command, report, winners, write_results
+from rnn_sweep.sweep.results import Command, winners
 from rnn_sweep.sweep.settings import Settings
 from rnn_sweep.sweep.space import quoted
 from rnn_sweep.sweep.stop import Stop
@@ -45,6 +46,7 @@ def main(
     task: TaskFunction,
     arguments: Sequence[str],
     make_launcher: MakeLauncher,
+    write: WriteReport,
 ) -> None:
     """Run a sweep from Hydra's ``Sweeper.sweep``.
 
@@ -54,7 +56,7 @@ def main(
     """
     console = Console()
     try:
-        reason, has_result = sweep(config, context, task, arguments, make_launcher, console)
+        reason, has_result = sweep(config, context, task, arguments, make_launcher, write, console)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -70,6 +72,7 @@ def sweep(
     task: TaskFunction,
     arguments: Sequence[str],
     make_launcher: MakeLauncher,
+    write: WriteReport,
     console: Console,
 ) -> tuple[Reason, bool]:
     """Run a sweep.
@@ -99,11 +102,14 @@ def sweep(
     record.note(study, plan, task, command)
     with Presence(study) as presence, Stop() as stop:
         study.sampler = make_sampler(plan, presence.session) if presence.session else sampler
-        parent = hooks.begin(task, plan.suggester.defaults, study, masked(url))
+        parent = hooks.begin(task, plan.suggester.defaults, study, masked(url), record.space(plan))
         launcher = make_launcher(config, context, task)
-        reason, failure = _work(study, url, plan, launcher, presence, stop, parent, "trial" in config, console)
-    hooks.end(task, parent, _summary(study, reason))
-    _conclude(config, study, url, reason, failure, command, console)
+        settle = partial(hooks.settle, task, parent, study)
+        reason, failure = _work(study, url, plan, launcher, presence, stop, parent, settle, "trial" in config, console)
+    settle()
+    written = make_report(study, Path(config.hydra.sweep.dir), url, command, write) if settings.report else None
+    hooks.end(task, parent, summary(study, reason, command, written))
+    conclude(config, study, url, reason, failure, command, written, console)
     return reason, bool(winners(study))
 
 
@@ -115,6 +121,7 @@ def _work(
     presence: Presence,
     stop: Stop,
     parent: str | None,
+    settle: Callable[[], None],
     identity: bool,
     console: Console,
 ) -> tuple[Reason, Verdict | None]:
@@ -131,7 +138,18 @@ def _work(
         for remark in plan.remarks:
             progress.say(f"trial 0: {remark}")
         loop = Loop(
-            study, url, settings, plan.suggester, plan.constraints, pool, presence, stop, progress, identity, parent
+            study,
+            url,
+            settings,
+            plan.suggester,
+            plan.constraints,
+            pool,
+            presence,
+            stop,
+            progress,
+            identity,
+            parent,
+            settle,
         )
         try:
             reason = loop.run()
@@ -140,53 +158,11 @@ def _work(
     return reason, loop.failure
 
 
-def _conclude(
-    config: DictConfig,
-    study: Study,
-    url: str,
-    reason: Reason,
-    failure: Verdict | None,
-    command: Command,
-    console: Console,
-) -> None:
-    """Write and print the results."""
-    folder = Path(config.hydra.sweep.dir)
-    path = write_results(study, folder, masked(url))
-    OmegaConf.save(config, folder / "multirun.yaml")
-    report(study, console, command, path, studies.shown(url))
-    if reason is not Reason.DONE:
-        console.print(f"ended early: {reason.value}")
-    if reason is Reason.FAILURES and failure is not None:
-        if failure.error is not None:
-            traceback.print_exception(failure.error)
-        rule = "hydra.sweeper.max_failure_rate"
-        print(f"error: too many trials failed ({rule}); the latest: {failure.cause}", file=sys.stderr)
-    elif not winners(study):
-        latest = f"; the latest failure: {failure.cause}" if failure else ""
-        print(f"error: the study has no complete trial that meets its constraints{latest}", file=sys.stderr)
-
-
 def _names_storage(argument: str) -> bool:
     return (
         argument.startswith("hydra.sweeper.storage=")
         and masked(argument.partition("=")[2]) != argument.partition("=")[2]
     )
-
-
-def _summary(study: Study, reason: Reason) -> dict[str, Any]:
-    best = winners(study)
-    first = best[0] if best else None
-    found = first and {
-        "number": first.number,
-        "values": list(first.values),
-        "params": first.params,
-        "run_id": first.user_attrs.get("run_id"),
-    }
-    return {
-        "reason": reason.value,
-        "trials": len(studies.counted(study.get_trials(deepcopy=False))),
-        "best": found,
-    }
 
 
 def prepare(config: DictConfig, settings: Settings, url: str) -> None:

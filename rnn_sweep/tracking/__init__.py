@@ -5,8 +5,9 @@
 MLflow itself (a second to import) is imported by the first call that needs it.
 """
 
+from rnn_sweep.tracking.abandoned import close_abandoned, find_open
 from rnn_sweep.tracking.interface import NullRun, Run
 from rnn_sweep.tracking.start import start_run
 from rnn_sweep.tracking.store import check
 
-__all__ = ["NullRun", "Run", "check", "start_run"]
+__all__ = ["NullRun", "Run", "check", "close_abandoned", "find_open", "start_run"]

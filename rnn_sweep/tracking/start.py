@@ -40,7 +40,7 @@ def start_run(
         parent_run_id: run under which the UI shows this one.
         run_id: go on with this run instead of opening another.
         run_name: shown in the UI; ``config.run_name`` when None, and one that MLflow invents when both are.
-        tags: added to ``config.tags``.
+        tags: added to ``config.tags``; of a run that goes on, they replace those that it has.
         script: the user's script, whose repository is recorded; None is the script of this process.
 
     Raises:
@@ -55,7 +55,8 @@ def start_run(
     flat = flatten(tree) if isinstance(tree, Mapping) else {}
     shown = [str(plain(override)) for override in overrides]
     if run_id:
-        return _resume(store, config, run_id, flat, shown)
+        moved = {**(tags or {}), "output_dir": str(output_dir), "resume.overrides": " ".join(shown)[:TAG_LENGTH]}
+        return _resume(store, config, run_id, flat, moved, run_name)
     parent = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
     all_tags = {
         **source_tags(script),
@@ -77,7 +78,12 @@ def start_run(
 
 
 def _resume(
-    store: Store, config: TrackingConfig, run_id: str, params: Mapping[str, str], overrides: Sequence[str]
+    store: Store,
+    config: TrackingConfig,
+    run_id: str,
+    params: Mapping[str, str],
+    tags: Mapping[str, str],
+    run_name: str | None,
 ) -> MlflowRun:
     from mlflow.exceptions import MlflowException
 
@@ -85,8 +91,9 @@ def _resume(
         known = store.client.get_run(run_id)
         if known.info.lifecycle_stage == "deleted":
             raise UserError(f"trainer.resume: run {run_id} was deleted (`mlflow runs restore --run-id {run_id}`)")
-        store.client.update_run(run_id, status="RUNNING")
-        store.client.set_tag(run_id, "resume.overrides", " ".join(overrides)[:TAG_LENGTH])
+        for key, value in tags.items():  # whose it is now, before it looks as if somebody were at work on it
+            store.client.set_tag(run_id, key, value)
+        store.client.update_run(run_id, status="RUNNING", name=run_name)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             shown = mask(config.uri)

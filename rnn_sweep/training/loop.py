@@ -116,6 +116,8 @@ class Population:
     def join(self, entry: Entry) -> Lane:
         """Take a run in: with its first weights, or where its checkpoint left it. Writes its first checkpoint.
 
+        A run whose checkpoint says that it was over comes back as such, without a place in the population.
+
         Raises:
             UserError: the optimiser refuses its settings; nothing was taken in.
             OSError: the checkpoint cannot be written; nothing was taken in.
@@ -135,7 +137,10 @@ class Population:
         except BaseException:
             self.network.keep(range(k))
             raise
-        self.lanes.append(lane)
+        if lane.over:
+            self.network.keep(range(k))
+        else:
+            self.lanes.append(lane)
         return lane
 
     def _parameters(self, config: Config, lane: int) -> list[nn.Parameter]:

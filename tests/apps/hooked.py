@@ -18,9 +18,9 @@ def validate(cfg: DictConfig) -> None:
         raise UserError(f"hidden must be at least 1, got {cfg.hidden}")
 
 
-def begin(cfg: DictConfig, study_name: str, storage: str, known: str | None) -> str:
+def begin(cfg: DictConfig, study_name: str, storage: str, known: str | None, space: dict[str, str]) -> str:
     """Open the parent run."""
-    Path("begun.json").write_text(json.dumps([cfg.hidden, study_name, known]))
+    Path("begun.json").write_text(json.dumps([cfg.hidden, study_name, known, space]))
     return known or f"parent of {study_name}"
 
 

@@ -1,9 +1,8 @@
-"""One small sweep for all tests, and the command run in its folder."""
+"""The command, run in the folder of a sweep."""
 
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,6 @@ from pathlib import Path
 import pytest
 
 from rnn_sweep import cli
-from tests.conftest import command
-
-STUDY = "small"
-SMALL = ["experiment=smoke", "trainer.epochs=4", "model.hidden_dim=16", "hydra.sweeper.sampler.seed=1"]
-SPACE = "hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-6,1e-1))',model.layers:'range(1,3)'}"
 
 
 @dataclass(frozen=True)
@@ -28,19 +22,6 @@ class Answer:
 
 
 Command = Callable[..., Answer]
-
-
-@pytest.fixture(scope="session")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep with complete and pruned trials; to be read only."""
-    folder = tmp_path_factory.mktemp("swept")
-    few = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.pruner.n_startup_trials=2"]
-    line = ["-m", "hydra/sweeper=optuna", *SMALL, SPACE, *few, "hydra.sweeper.n_trials=8"]
-    done = subprocess.run(
-        command(*line, f"hydra.sweeper.study_name={STUDY}"), cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture

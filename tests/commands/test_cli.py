@@ -21,7 +21,8 @@ from rnn_sweep.config import DataConfig
 from rnn_sweep.data import load
 from rnn_sweep.models import load_weights
 from rnn_sweep.trial import open_storage
-from tests.commands.conftest import STUDY, Command
+from tests.commands.conftest import Command
+from tests.conftest import STUDY
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,7 @@ def test_help_needs_no_heavy_import() -> None:
     env = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
     done = subprocess.run([sys.executable, "-m", "rnn_sweep", "--help"], env=env, capture_output=True, text=True)
     assert done.returncode == 0
-    for name in ("leaderboard", "show", "reproduce", "resume", "export", "predict", "doctor"):
+    for name in ("leaderboard", "report", "show", "reproduce", "resume", "export", "predict", "doctor"):
         assert name in done.stdout
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line}
     assert not imported & {"torch", "mlflow", "optuna", "hydra", "matplotlib", "plotly", "pandas"}
@@ -115,7 +116,7 @@ def test_a_figure_that_was_changed_is_found(copied: Path, swept: Path, rnn_sweep
 
 
 def test_resume_goes_on_with_the_same_study(copied: Path, rnn_sweep: Command) -> None:
-    done = rnn_sweep(copied, "resume", STUDY, "hydra.sweeper.n_trials=9", "tracking=off")
+    done = rnn_sweep(copied, "resume", STUDY, "hydra.sweeper.n_trials=9", "hydra.sweeper.report=false", "tracking=off")
     assert done.status == 0, done.err
     storage = open_storage(f"journal://{copied}/studies/{STUDY}.journal")
     trials = optuna.load_study(study_name=STUDY, storage=storage).trials
@@ -200,6 +201,15 @@ MISTAKES = [
     (["predict", "{best}", "big.npz"], ["big.npz", "[0, 1]", "7.0"]),
     (["export", "{parent}", "out"], ["is a sweep"]),
 ]
+
+
+def test_a_report_of_a_study_by_its_name(swept: Path, rnn_sweep: Command, tmp_path: Path) -> None:
+    done = rnn_sweep(swept, "report", STUDY, "--output", str(tmp_path / "r"))
+    assert done.status == 0, done.err
+    assert sorted(done.out.split()) == sorted(str(path) for path in (tmp_path / "r").iterdir())
+    assert "run.py -m hydra/sweeper=optuna experiment=smoke" in (tmp_path / "r" / "report.html").read_text()
+    (tmp_path / "file").touch()
+    assert "--output" in rnn_sweep(swept, "report", STUDY, "--output", str(tmp_path / "file")).err
 
 
 @pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])

@@ -32,7 +32,7 @@ class Sweeps:
         """A sweep (``-m hydra/sweeper=optuna`` is added) in the background, in a process group of its own."""
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         process = subprocess.Popen(
-            [sys.executable, str(APPS / app), "-m", "hydra/sweeper=optuna", *arguments],
+            [sys.executable, str(APPS / app), "-m", "hydra/sweeper=optuna", "hydra.sweeper.report=false", *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "200", "OMP_NUM_THREADS": "1", **env},
             stdout=subprocess.PIPE,

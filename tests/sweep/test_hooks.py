@@ -26,7 +26,8 @@ def test_a_parent_run_and_its_children(sweeps: Sweeps) -> None:
     assert summary["trials"] == 2
     assert summary["best"]["number"] == sweeps.study("h").best_trial.number
     sweeps.run(*args, "hydra.sweeper.n_trials=3")
-    assert json.loads((sweeps.folder / "begun.json").read_text()) == [8, "h", "parent of h"], "resumed, not new"
+    space = {"x": "a float from 0.0 to 1.0"}
+    assert json.loads((sweeps.folder / "begun.json").read_text()) == [8, "h", "parent of h", space], "resumed, not new"
 
 
 def test_the_applications_own_rules_hold_before_the_first_trial(sweeps: Sweeps) -> None:

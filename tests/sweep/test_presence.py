@@ -65,7 +65,7 @@ def test_from_elsewhere_silence_decides(study: optuna.Study, monkeypatch: pytest
 
 
 def test_a_trial_that_was_never_signed(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(presence, "UNSIGNED_SECONDS", 0.1)
     unsigned = study.ask().number
     with Presence(study) as mine:
         assert mine.orphans(study.trials) == []

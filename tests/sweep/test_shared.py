@@ -36,7 +36,7 @@ def test_a_killed_sweeper_is_resumed(sweeps: Sweeps) -> None:
     assert trials[left[0].number].state is TrialState.FAIL
     assert trials[left[0].number].user_attrs["cause"] == "its sweeper died"
     assert sum(t.state is TrialState.COMPLETE for t in trials) == 4
-    assert "runs again with the same parameters" in out
+    assert "will be tried again with the same parameters" in out
 
 
 def test_orphans_are_tried_again_only_so_often(sweeps: Sweeps) -> None:

@@ -1,0 +1,142 @@
+"""What a study says, as plain values; pure."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rnn_sweep.report.replicates import Replicates, replicates
+from rnn_sweep.sweep import record, tally
+from rnn_sweep.sweep import study as studies
+from rnn_sweep.sweep.results import ranked, winners
+from rnn_sweep.trial import RETRY_ATTR, quiet
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A study at one moment."""
+
+    name: str
+    directions: Sequence[str]
+    """``maximize`` or ``minimize``, for each objective."""
+    objectives: Sequence[str]
+    """Their names; ``value`` where the application tells none."""
+    counts: Mapping[str, int]
+    """By state of :data:`rnn_sweep.sweep.tally.STATES`; zeros are left out, and trials that were tried again."""
+    retried: int
+    trials: Sequence[FrozenTrial]
+    """All of them, also those tried again."""
+    ranking: Sequence[FrozenTrial]
+    """Complete trials, the best first; with several objectives the Pareto front."""
+    best: FrozenTrial | None
+    """The best one, or the first of the front."""
+    epochs: tally.Epochs | None
+    """None where nothing was reported or no trial is complete."""
+    importances: Mapping[str, float]
+    """Of the first objective, the largest first, with a sum of 1; empty where there is too little to tell."""
+    replicates: Replicates | None
+    causes: Sequence[tuple[str, int]]
+    """Why trials failed, the commonest first."""
+    started: datetime.datetime | None
+    ended: datetime.datetime | None
+    """When the latest trial ended; None while one runs."""
+    sweep: Mapping[str, Any]
+    """What :mod:`rnn_sweep.sweep.record` noted; empty for a study of another program."""
+
+    @property
+    def total(self) -> int:
+        """Trials that count."""
+        return sum(self.counts.values())
+
+    @property
+    def keys(self) -> list[str]:
+        """Parameters, in the order in which they came up."""
+        return list(dict.fromkeys(key for trial in self.trials for key in trial.params))
+
+    @property
+    def maximize(self) -> bool:
+        """Direction of the first objective."""
+        return self.directions[0] == "maximize"
+
+    @property
+    def first(self) -> FrozenTrial | None:
+        """Trial 0 where it was given (the application's defaults, usually) and is complete."""
+        given = [t for t in self.ranking if t.number == 0 and "fixed_params" in t.system_attrs]
+        return given[0] if given and len(self.directions) == 1 else None
+
+
+def gather(study: Study) -> Facts:
+    """Read a study."""
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    counted = studies.counted(trials)
+    best = winners(study)
+    single = len(study.directions) == 1
+    maximize = study.directions[0].name == "MAXIMIZE"
+    complete = [t for t in counted if t.state is TrialState.COMPLETE]
+    ended = [t.datetime_complete for t in trials if t.datetime_complete is not None]
+    running = any(t.state is TrialState.RUNNING for t in trials)
+    started = [t.datetime_start for t in trials if t.datetime_start is not None]
+    failures = collections.Counter(str(t.user_attrs.get("cause", "")) for t in counted if t.state is TrialState.FAIL)
+    return Facts(
+        name=study.study_name,
+        directions=[d.name.lower() for d in study.directions],
+        objectives=_objectives(study),
+        counts=tally.counts(trials),
+        retried=sum(RETRY_ATTR in t.user_attrs for t in trials),
+        trials=trials,
+        ranking=ranked(study),
+        best=best[0] if best else None,
+        epochs=tally.epochs(trials),
+        importances=_importances(study, complete),
+        replicates=replicates(complete, maximize=maximize) if single else None,
+        causes=[(cause, n) for cause, n in failures.most_common(3) if cause],
+        started=min(started, default=None),
+        ended=max(ended, default=None) if not running else None,
+        sweep=study.user_attrs.get(record.ATTR, {}),
+    )
+
+
+def _objectives(study: Study) -> list[str]:
+    names = study.metric_names
+    if names is not None:
+        return list(names)
+    count = len(study.directions)
+    return ["value"] if count == 1 else [f"value {i}" for i in range(count)]
+
+
+def _importances(study: Study, complete: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Optuna's default measure; it needs two parameters that vary and a spread of values."""
+    from optuna.importance import get_param_importances
+
+    values = {t.values[0] for t in complete}
+    common = set.intersection(*(set(t.params) for t in complete)) if complete else set()
+    varied = [key for key in common if len({t.params[key] for t in complete}) > 1]
+    if len(complete) < MIN_TRIALS or len(values) < 2 or len(varied) < 2:
+        return {}
+    with importance_target(study) as target:
+        found = get_param_importances(study, params=varied, target=target)
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+@contextmanager
+def importance_target(study: Study) -> Iterator[Callable[[FrozenTrial], float] | None]:
+    """What Optuna's measure takes for the first of several objectives; it takes low values for good ones."""
+    sign = -1.0 if study.directions[0].name == "MAXIMIZE" else 1.0
+    with quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PedAnovaImportanceEvaluator computes", UserWarning)  # which says just that
+        yield None if len(study.directions) == 1 else lambda trial: sign * float(trial.values[0])
+
+
+MIN_TRIALS = 5
+"""Complete trials below which an importance would be a guess."""

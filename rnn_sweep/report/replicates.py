@@ -1,0 +1,89 @@
+"""Configurations that ran with several seeds: means, confidence intervals, and whether the winner stands out."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rnn_sweep.sweep.space import bare
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Group:
+    """The complete trials of one configuration, which differ in nothing but their seeds."""
+
+    params: Mapping[str, Any]
+    numbers: Sequence[int]
+    values: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        """Mean of the objective."""
+        return statistics.fmean(self.values)
+
+    @property
+    def margin(self) -> float | None:
+        """Half of the confidence interval of the mean (Student's t); None for a single trial."""
+        n = len(self.values)
+        if n < 2:
+            return None
+        from scipy.stats import t  # type: ignore[import-untyped]
+
+        return float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * statistics.stdev(self.values) / math.sqrt(n)
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """All configurations, the best mean first."""
+
+    groups: Sequence[Group]
+    p_value: float | None
+    """Of Welch's test between the two best; None where one of them ran once, or there is one only."""
+
+    @property
+    def distinguishable(self) -> bool | None:
+        """Whether the winner's lead over the runner-up is more than chance; None where that cannot be said."""
+        return None if self.p_value is None else self.p_value < 1 - CONFIDENCE
+
+
+def replicates(trials: Sequence[FrozenTrial], *, maximize: bool) -> Replicates | None:
+    """Group complete trials of one objective by all parameters but seeds; None where nothing ran twice."""
+    groups: dict[str, list[FrozenTrial]] = {}
+    for trial in trials:
+        groups.setdefault(repr(sorted(_without_seeds(trial.params).items())), []).append(trial)
+    if not any(len(group) > 1 for group in groups.values()):
+        return None
+    found = [
+        Group(_without_seeds(group[0].params), [t.number for t in group], [t.values[0] for t in group])
+        for group in groups.values()
+    ]
+    found.sort(key=lambda group: group.mean, reverse=maximize)
+    return Replicates(found, _p_value(found[0].values, found[1].values) if len(found) > 1 else None)
+
+
+def is_seed(key: str) -> bool:
+    """Whether a parameter is a seed, such as ``seed`` and ``data.split_seed``."""
+    name = bare(key).rpartition(".")[2]
+    return name == "seed" or name.endswith("_seed")
+
+
+def _without_seeds(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if not is_seed(key)}
+
+
+def _p_value(first: Sequence[float], second: Sequence[float]) -> float | None:
+    if min(len(first), len(second)) < 2:
+        return None
+    if statistics.pvariance(first) == statistics.pvariance(second) == 0:  # no spread at all: t is 0/0 or infinite
+        return 1.0 if first[0] == second[0] else 0.0
+    from scipy.stats import ttest_ind
+
+    return float(ttest_ind(first, second, equal_var=False).pvalue)

@@ -1,0 +1,62 @@
+"""Runs that nobody is going to close: those of processes that were killed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from rnn_sweep.outcome import State
+from rnn_sweep.tracking.masks import first_line
+from rnn_sweep.tracking.store import Store, find_experiment, open_store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run as Entity
+
+    from rnn_sweep.config import TrackingConfig
+
+NUMBER_TAG = "trial.number"
+"""Tag of a trial's run: the number that the trial has in its study."""
+
+_log = logging.getLogger(__name__)
+
+
+def close_abandoned(config: TrackingConfig, parent_run_id: str, running: Collection[int]) -> None:
+    """Mark the open runs below a parent as KILLED, but for those of trials that are ``running``.
+
+    A store that does not answer is said in the log: the next sweep on the study closes them.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store = open_store(config)
+        for run in _open_runs(store, config, {"mlflow.parentRunId": parent_run_id}):
+            if run.data.tags.get(NUMBER_TAG) not in {str(number) for number in running}:
+                store.client.set_tag(run.info.run_id, "state", State.INTERRUPTED.value)
+                store.client.set_terminated(run.info.run_id, "KILLED")
+    except (MlflowException, OSError) as error:
+        _log.warning("runs of trials that died were not closed: %s", first_line(error, config.uri))
+
+
+def find_open(config: TrackingConfig, tags: Mapping[str, str]) -> str | None:
+    """The id of the oldest open run with these tags, or None.
+
+    Raises:
+        UserError: as :func:`rnn_sweep.tracking.check`.
+    """
+    found = list(_open_runs(open_store(config), config, tags)) if config.enabled else []
+    return min(found, key=lambda run: run.info.start_time).info.run_id if found else None
+
+
+def _open_runs(store: Store, config: TrackingConfig, tags: Mapping[str, str]) -> Iterator[Entity]:
+    experiment = find_experiment(store, config)
+    if experiment is None:
+        return
+    token = None
+    while True:
+        page = store.client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'", page_token=token)
+        # Open runs are few; a name with quotes in it could not be put into the query.
+        yield from (run for run in page if tags.items() <= run.data.tags.items())
+        token = page.token
+        if not token:
+            return

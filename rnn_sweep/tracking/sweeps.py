@@ -1,0 +1,58 @@
+"""What is added to a sweep's parent run once the sweep has ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rnn_sweep.config import TrackingConfig
+from rnn_sweep.tracking.masks import scrub
+from rnn_sweep.tracking.run import TAG_LENGTH
+from rnn_sweep.tracking.store import Store, open_store
+
+log = logging.getLogger(__name__)
+
+NOTE = "mlflow.note.content"
+"""Tag that the UI shows as the run's description, in Markdown."""
+
+
+def annotate(
+    config: TrackingConfig,
+    run_id: str,
+    *,
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+    files: Sequence[Path],
+) -> None:
+    """Add results to a run, also to one that an earlier sweep has ended already: the latest metrics and tags hold.
+
+    What the store refuses is said in the log and costs nothing else.
+    """
+    from mlflow.entities import Metric, RunTag
+
+    store, now = open_store(config), time.time_ns() // 1_000_000
+    with recording(store, run_id, "summary"):
+        store.client.log_batch(
+            run_id,
+            metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
+            tags=[RunTag(key, value[:TAG_LENGTH]) for key, value in tags.items()],
+        )
+    with recording(store, run_id, "report"):
+        for file in files:
+            folder = "pictures" if file.suffix == ".png" else None
+            store.client.log_artifact(run_id, str(file), folder)
+
+
+@contextmanager
+def recording(store: Store, run_id: str, what: str) -> Iterator[None]:
+    """Log what goes wrong in the store and go on."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        reason = scrub(str(error), store.uri).splitlines()[:1]
+        log.error("run %s: %s not recorded: %s", run_id, what, *(reason or [type(error).__name__]))

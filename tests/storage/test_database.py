@@ -1,0 +1,67 @@
+"""What a list of trials holds that was not read from the database again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from rnn_sweep.storage import open_storage
+from rnn_sweep.storage.database import REUSE_SECONDS
+
+Pair = tuple[optuna.Study, optuna.Study]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """Two sweepers' views of one study."""
+    storages = [open_storage(f"sqlite:///{tmp_path}/s.db") for _ in range(2)]
+    studies = [optuna.create_study(study_name="s", storage=each, load_if_exists=True) for each in storages]
+    yield studies[0], studies[1]
+    for each in storages:
+        each._patience.storage._backend.engine.dispose()
+
+
+def numbers(study: optuna.Study) -> list[int]:
+    return [t.number for t in study.get_trials(deepcopy=False)]
+
+
+def test_a_created_trial_comes_with_all_that_were_created_before_it(pair: Pair) -> None:
+    mine, other = pair
+    mine.ask()
+    assert numbers(mine) == [0]
+    for count in range(1, 20, 2):
+        other.ask()
+        assert mine.ask().number == count + 1
+        assert numbers(mine) == list(range(count + 2))
+
+
+def test_what_others_did_is_seen_soon(pair: Pair) -> None:
+    mine, other = pair
+    assert numbers(mine) == []
+    other.tell(other.ask(), 1.0)
+    time.sleep(1.5 * REUSE_SECONDS)
+    assert [t.state for t in mine.get_trials(deepcopy=False)] == [TrialState.COMPLETE]
+
+
+def test_what_was_told_is_seen_at_once(pair: Pair) -> None:
+    mine, _ = pair
+    trial = mine.ask()
+    trial.suggest_float("x", 0, 1)
+    trial.set_user_attr("a", 1)
+    told = mine.tell(trial, 2.0)
+    assert (told.state, told.values, told.user_attrs) == (TrialState.COMPLETE, [2.0], {"a": 1})
+    (seen,) = mine.get_trials(deepcopy=False)
+    assert (seen.value, seen.params) == (2.0, trial.params)
+
+
+def test_a_jobs_reports_are_seen_by_the_tell(pair: Pair) -> None:
+    mine, job = pair
+    trial = mine.ask()
+    numbers(mine)
+    job._storage.set_trial_intermediate_value(trial._trial_id, 0, 3.0)
+    assert mine.tell(trial, state=TrialState.PRUNED).value == 3.0
