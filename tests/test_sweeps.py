@@ -28,6 +28,7 @@ def test_an_optuna_sweep_is_one_parent_with_its_trials(run: Run, tmp_path: Path)
         *OPTUNA,
         "hydra.sweeper.n_trials=8",
         "hydra.sweeper.study_name=s",
+        "hydra.sweeper.n_jobs=2",
         "hydra.sweeper.pruner.n_startup_trials=1",
         "hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-6,1e-1))'}",
     )

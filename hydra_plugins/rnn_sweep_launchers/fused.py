@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LANES_PER_CORE = 4
+"""Trials in flight for each core, where the program chooses."""
+
 
 @dataclass
 class FusedLauncherConf:
@@ -62,14 +65,19 @@ class FusedLauncher(Launcher):
             self._basic = BasicLauncher()
             self._basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
-    def open(self, n_jobs: int) -> None:
-        """Get ready for ``n_jobs`` lanes, or for one job at a time where the task function cannot be fused."""
+    def open(self, n_jobs: int | None) -> None:
+        """Get ready for ``n_jobs`` lanes, or for one job at a time where the task function cannot be fused.
+
+        None is 4 jobs in flight for each core: enough to keep it busy while trials come and go, few enough for a
+        sampler that learns from those that ended.
+        """
         self.close()
         if self._basic is not None:
             log.warning("hydra/launcher=fused: the task function has no hook rnn_sweep_fuse; one job runs at a time")
             self.slots = 1
             return
-        self._driver, self.slots = self._start(n_jobs, streaming=True), n_jobs
+        self._driver = self._start(n_jobs, streaming=True)
+        self.slots = LANES_PER_CORE * self._cores() if n_jobs is None else n_jobs
 
     def _start(self, lanes: int | None, *, streaming: bool) -> "Driver":
         from rnn_sweep.launch.fused import Driver

@@ -50,13 +50,13 @@ class ProcessesLauncher(Launcher):
         """Take the app, as Hydra hands it to every launcher."""
         self._app = (hydra_context, task_function, config)
 
-    def open(self, n_jobs: int) -> None:
-        """Get ready for ``n_jobs`` jobs at once. Raises ``UserError`` if the task cannot be pickled."""
-        from rnn_sweep.launch.processes import ProcessPool
+    def open(self, n_jobs: int | None) -> None:
+        """Get ready for ``n_jobs`` jobs, or one per core. Raises ``UserError`` if the task cannot be pickled."""
+        from rnn_sweep.launch.processes import ProcessPool, cores
 
         self.close()
-        self._pool = ProcessPool(*self._app, slots=n_jobs)
-        self.slots = n_jobs
+        self._pool = ProcessPool(*self._app, slots=cores() if n_jobs is None else n_jobs)
+        self.slots = self._pool.slots
 
     def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:
         """Start a job in the next free worker; see :meth:`rnn_sweep.launch.processes.ProcessPool.submit`."""

@@ -14,7 +14,7 @@ SWEEPER: dict[str, Any] = {
     "storage": None,
     "study_name": None,
     "n_trials": 20,
-    "n_jobs": 2,
+    "n_jobs": None,
     "max_failure_rate": 0.5,
     "params": None,
     "custom_search_space": None,

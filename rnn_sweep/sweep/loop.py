@@ -224,7 +224,7 @@ class Loop:
             self.reason = self.reason or Reason.INTERRUPTED
         if failed:
             self.failure = verdict
-        size = min(max(10, self.settings.n_jobs), self.settings.n_trials)
+        size = min(max(10, self.pool.slots), self.settings.n_trials)
         if self.reason is None and sum(self._recent[-size:]) > self.settings.max_failure_rate * size:
             self.reason = Reason.FAILURES
 

@@ -8,7 +8,8 @@ A sweep loop sees slots and futures only. What stands behind a slot depends on t
   index)``.
 
 The sweeper's ``n_jobs`` rules: a launcher's own ``n_jobs`` (joblib's -1 = every CPU, for one) is set to it:
-more workers than jobs in flight would idle and take threads away from the busy ones.
+more workers than jobs in flight would idle and take threads away from the busy ones. Null leaves the number to a
+launcher that submits by itself, and is one job per CPU core for any other.
 
 Threads are right for launchers that run jobs *elsewhere* (other processes, other hosts). Two jobs never run
 as threads of one process: ``HydraConfig``, the working directory and logging are process-wide. What a
@@ -26,6 +27,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import loky  # type: ignore[import-untyped]
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -74,8 +76,8 @@ class SubmittingLauncher(Protocol):
 
     slots: int
 
-    def open(self, n_jobs: int) -> None:
-        """Get ready for ``n_jobs`` jobs at once; sets ``slots``."""
+    def open(self, n_jobs: int | None) -> None:
+        """Get ready for ``n_jobs`` jobs at once (None: as many as are worth it here); sets ``slots``."""
 
     def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:
         """See :meth:`Pool.submit`."""
@@ -84,16 +86,17 @@ class SubmittingLauncher(Protocol):
         """See :meth:`Pool.close`."""
 
 
-def open_pool(launcher: Launcher, n_jobs: int) -> Pool:
-    """Open ``n_jobs`` slots (at least 1) over ``launcher``, which has been set up; see the module's list.
+def open_pool(launcher: Launcher, n_jobs: int | None) -> Pool:
+    """Open ``n_jobs`` slots (at least 1, or None) over ``launcher``, which has been set up; see the module.
 
     Raises:
         ValueError: ``n_jobs`` is below 1.
     """
-    if n_jobs < 1:
+    if n_jobs is not None and n_jobs < 1:
         raise ValueError(f"n_jobs is the number of jobs in flight and must be at least 1, received {n_jobs}")
     if isinstance(launcher, SubmittingLauncher):
         return _Native(launcher, n_jobs)
+    n_jobs = n_jobs or loky.cpu_count()
     if _is(launcher, "BasicLauncher") or (_is(launcher, "JoblibLauncher") and n_jobs == 1):
         return _Inline(_sized(launcher, 1))
     return _SlotThreads(launcher, n_jobs)
@@ -102,7 +105,7 @@ def open_pool(launcher: Launcher, n_jobs: int) -> Pool:
 class _Native:
     """A launcher that submits by itself; only a worker's death is put into the pool's words."""
 
-    def __init__(self, launcher: SubmittingLauncher, n_jobs: int) -> None:
+    def __init__(self, launcher: SubmittingLauncher, n_jobs: int | None) -> None:
         self._launcher = launcher
         launcher.open(n_jobs)
         self.slots = launcher.slots

@@ -27,10 +27,10 @@ class Settings:
     study_name: str | None = None
     n_trials: int = 20
     """In total, with those of earlier and of other sweepers on the same study."""
-    n_jobs: int = 2
-    """Slots, where the launcher can run more than one job at a time."""
+    n_jobs: int | None = None
+    """Trials in flight, where the launcher can run more than one at a time; None leaves it to the launcher."""
     max_failure_rate: float = 0.5
-    """Stop when more than this part of the latest ten (or ``n_jobs``, if that is more) trials failed."""
+    """Stop when more than this part of the latest ten (or those in flight, if that is more) trials failed."""
     params: Mapping[str, Any] = field(default_factory=dict)
     custom_search_space: str | None = None
     """Path of a function ``(cfg, trial)`` that suggests further parameters."""
