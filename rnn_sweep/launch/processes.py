@@ -68,7 +68,7 @@ class ProcessPool:
         if slots < 1:
             raise UserError(f"hydra.launcher.n_jobs: must be at least 1 worker process, received {slots}")
         self.slots = slots
-        setup = _packed_setup(context, task, config)
+        setup = packed_setup(context, task, config, "processes")
         threads = str(max(1, cores() // slots))
         environment = {name: threads for name in _THREAD_VARIABLES if name not in os.environ}
         self._marks = tempfile.TemporaryDirectory(prefix="rnn-sweep-")
@@ -117,7 +117,7 @@ class _Worker:
     """One slot's process, started when first needed and again after it died.
 
     Args:
-        setup: for :func:`rnn_sweep.launch.worker.work`.
+        setup: for :func:`rnn_sweep.launch.worker.begin`.
         environment: variables of the process.
         mark: a file that is there once the process has begun the job that it was given last.
     """
@@ -166,7 +166,7 @@ class _Worker:
     def _give(
         self, executor: loky.ProcessPoolExecutor, overrides: list[str], index: int, setup: bytes | None
     ) -> Future[bytes]:
-        return executor.submit(worker.work, overrides, index, str(self._mark), setup)  # type: ignore[no-any-return]
+        return executor.submit(worker.begin, overrides, index, str(self._mark), setup)  # type: ignore[no-any-return]
 
     def terminate(self) -> None:
         """Ask the process to end; a task may handle SIGTERM."""
@@ -215,12 +215,16 @@ def _result(future: Future[JobReturn], overrides: Sequence[str]) -> JobReturn:
         return worker.failed(overrides, error)
 
 
-def _packed_setup(context: HydraContext, task: TaskFunction, config: DictConfig) -> bytes:
-    """Everything a worker needs once, by value: the task function is usually defined in ``__main__``."""
+def packed_setup(context: HydraContext, task: TaskFunction, config: DictConfig, launcher: str) -> bytes:
+    """Everything a worker needs once, by value: the task function is usually defined in ``__main__``.
+
+    Raises:
+        UserError: it cannot be pickled; ``launcher`` is named in the message.
+    """
     try:
         return bytes(cloudpickle.dumps((context, task, config, Singleton.get_state())))
     except (TypeError, AttributeError, ValueError, pickle.PicklingError) as error:
         raise UserError(
-            "hydra/launcher=processes sends the task function to worker processes, so it and the "
+            f"hydra/launcher={launcher} sends the task function to worker processes, so it and the "
             f"globals it uses must be picklable: {error}"
         ) from error

@@ -43,16 +43,21 @@ class RemoteTraceback(Exception):  # noqa: N818 - not raised: the cause of an ex
 
 
 def start(parent: int) -> None:
-    """Prepare this worker; nothing here can fail because of the app (see :func:`_setup`)."""
-    global _home
-    _home = os.getcwd()
-    # A handler, not SIG_IGN: programs started by a job would inherit the latter.
-    signal.signal(signal.SIGINT, _ignore)
+    """Prepare this worker, which ends with the process ``parent``."""
+    prepare()
     threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
 
 
-def work(overrides: list[str], index: int, mark: str, packed_setup: bytes | None) -> bytes:
-    """Run one job as Hydra's launchers do; the answer is for :func:`unpack`.
+def prepare(packed_setup: bytes = b"") -> None:
+    """Prepare this worker; nothing here can fail because of the app (see :func:`_setup`)."""
+    global _home, _packed_setup
+    _home, _packed_setup = os.getcwd(), packed_setup
+    # A handler, not SIG_IGN: programs started by a job would inherit the latter.
+    signal.signal(signal.SIGINT, _ignore)
+
+
+def begin(overrides: list[str], index: int, mark: str, packed_setup: bytes | None) -> bytes:
+    """As :func:`work`, and says so.
 
     Args:
         overrides: of the job.
@@ -63,6 +68,11 @@ def work(overrides: list[str], index: int, mark: str, packed_setup: bytes | None
     global _packed_setup
     Path(mark).touch()
     _packed_setup = packed_setup or _packed_setup
+    return work(overrides, index)
+
+
+def work(overrides: list[str], index: int) -> bytes:
+    """Run one job as Hydra's launchers do; the answer is for :func:`unpack`."""
     os.chdir(_home)
     try:
         answer = _pack(_run(overrides, index))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import configure_log
+from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -57,7 +58,7 @@ def main(
     console = Console()
     try:
         reason, has_result = sweep(config, context, task, arguments, make_launcher, write, console)
-    except UserError as error:
+    except (UserError, CompactHydraException) as error:  # the latter: what a launcher refuses
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     if reason is Reason.INTERRUPTED:
@@ -96,6 +97,7 @@ def sweep(
     if settings.dry_run:
         show(plan.suggester, plan.points, sampler, settings.directions, console)
         return Reason.DONE, True
+    launcher = make_launcher(config, context, task)  # may find that its cluster is not there
     study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
     prepare(config, settings, url)
     command = Command([f"hydra.sweeper.storage={masked(url)}" if _names_storage(a) else a for a in sys.argv[1:]])
@@ -103,7 +105,6 @@ def sweep(
     with Presence(study) as presence, Stop() as stop:
         study.sampler = make_sampler(plan, presence.session) if presence.session else sampler
         parent = hooks.begin(task, plan.suggester.defaults, study, masked(url), record.space(plan))
-        launcher = make_launcher(config, context, task)
         settle = partial(hooks.settle, task, parent, study)
         reason, failure = _work(study, url, plan, launcher, presence, stop, parent, settle, "trial" in config, console)
     settle()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +50,14 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def running(
-    command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str] | None = None,
+    name: str | None = None,
+    grace: float = 20.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server in a process group of its own, with its output in ``folder/<program>.log``."""
-    log = folder / f"{Path(command[0]).name}.log"
+    """A server in a process group of its own, its output in ``folder/<name>.log``; killed after ``grace`` seconds."""
+    log = folder / f"{name or Path(command[0]).name}.log"
     with log.open("ab") as file:
         server = subprocess.Popen(
             command, cwd=folder, env=env, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True
@@ -62,7 +68,7 @@ def running(
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         try:
-            server.wait(20)
+            server.wait(grace)
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
@@ -158,3 +164,64 @@ def mute() -> Iterator[int]:
     """A port that accepts connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield int(server.getsockname()[1])
+
+
+class Ray:
+    """A cluster on loopback: a head without CPUs of its own, and nodes that come and go."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.token = secrets.token_hex(16)
+        self.folder = folder
+        self._stack = stack
+        self._start("head", "--head", f"--port={self.port}", "--num-cpus=0", "--include-dashboard=false")
+        wait_until("the head", lambda: listens(self.port))
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What members of the cluster and programs that use it have in their environment."""
+        quick = {"period_ms": 1000, "timeout_ms": 2000, "failure_threshold": 3}
+        return {
+            **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            "RAY_DISABLE_IMPORT_WARNING": "1",
+            **{f"RAY_health_check_{name}": str(value) for name, value in quick.items()},
+        }
+
+    def node(self, cpus: int, gpus: int = 0) -> subprocess.Popen[bytes]:
+        """Add a node and wait for it; Ray believes what it is told of GPUs."""
+        before = self._nodes()
+        node = self._start("node", f"--address={self.address}", f"--num-cpus={cpus}", f"--num-gpus={gpus}")
+        wait_until("the node", lambda: self._nodes() > before)
+        return node
+
+    @staticmethod
+    def kill(node: subprocess.Popen[bytes]) -> None:
+        """Kill all processes of a node at once, as a machine that loses its power does."""
+        import psutil
+
+        parent = psutil.Process(node.pid)
+        for process in [*parent.children(recursive=True), parent]:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _nodes(self) -> int:
+        log = self.folder / "node.log"
+        return log.read_text().count("Ray runtime started") if log.exists() else 0
+
+    def _start(self, name: str, *words: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *words]
+        command += ["--node-ip-address=127.0.0.1", "--object-store-memory=100000000"]
+        if name == "head":
+            command.append(f"--temp-dir={self.folder}")
+        return self._stack.enter_context(running(command, self.folder, self.env, name, grace=2.0))
+
+
+@contextmanager
+def ray() -> Iterator[Ray]:
+    pytest.importorskip("ray", reason="needs ray (pip)")
+    # Its sockets lie in this folder, and their paths must be short.
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder, ExitStack() as stack:
+        yield Ray(Path(folder), stack)

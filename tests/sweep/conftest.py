@@ -50,10 +50,10 @@ class Sweeps:
         assert process.returncode == status, f"status {process.returncode}\n{out}\n{err}"
         return out, err
 
-    def refused(self, app: str, *arguments: str, status: int = 2) -> str:
+    def refused(self, app: str, *arguments: str, status: int = 2, **env: str) -> str:
         """A sweep that must end with one message, before it has made anything; returns the message."""
         before = self.files()
-        out, err = self.run(app, *arguments, status=status)
+        out, err = self.run(app, *arguments, status=status, **env)
         assert "Traceback" not in out + err
         assert self.files() == before
         return err
