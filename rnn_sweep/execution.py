@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 RESULT_FILE = "result.json"
 
+_TAGGED = ("study_name", "number", "replicate", "retry_of")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -154,12 +156,14 @@ def _go_on(job: Job, earlier: Mapping[str, Any]) -> Job:
     return replace(job, resume=state) if state["config"] == to_tree(job.config) else job
 
 
-def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Execution:
+def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None, threads: int | None = None) -> Execution:
     """Open a job's data and its record.
 
     Args:
         job: the job.
         load: opens the data; :func:`rnn_sweep.data.load` when None.
+        threads: threads that will train it, which the last bits of its sums depend on; None is what ``trainer.threads``
+            says, or one per core.
 
     Raises:
         UserError: the data or the tracking store is not as the configuration needs it; nothing was recorded.
@@ -181,8 +185,8 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Exec
         parent_run_id=trial.get("parent_run_id"),
         run_id=job.resume["run_id"] if job.resume else None,
         run_name=_name(trial),
-        tags={"threads": str(threads(config))}
-        | {f"trial.{key}": str(trial[key]) for key in ("study_name", "number", "retry_of") if key in trial},
+        tags={"threads": str(threads or _threads(config))}
+        | {f"trial.{key}": str(trial[key]) for key in _TAGGED if key in trial},
         script=job.script,
     )
     reporter.note("run_id", record.run_id)
@@ -193,8 +197,7 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None) -> Exec
     return Execution(job, dataset, record, reporter)
 
 
-def threads(config: Config) -> int:
-    """Threads of the run's products: what the last bits of its sums depend on."""
+def _threads(config: Config) -> int:
     import torch
 
     return config.trainer.threads or torch.get_num_threads()
@@ -205,4 +208,5 @@ def _name(trial: Mapping[str, Any]) -> str | None:
     if "number" not in trial:
         return None
     again = f" (trial {trial['retry_of']} again)" if "retry_of" in trial else ""
-    return f"trial {trial['number']}{again}"
+    replicate = f" replicate {trial['replicate']}" if "replicate" in trial else ""
+    return f"trial {trial['number']}{replicate}{again}"

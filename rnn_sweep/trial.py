@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import statistics
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ PRUNER_ATTR = "pruner"
 RETRY_ATTR = "retry_of"
 """Trial attribute: the number of the trial whose parameters this one has."""
 
+PRUNED_ATTR = "pruned"
+"""Trial attribute of one with replicates: one of them was told to stop, and the others will be."""
+
 STOP_ATTR = "stop"
 """Trial attribute: its sweeper wants the job to end in order, soon."""
 
@@ -64,10 +68,39 @@ class Reporter:
         trial = storage.get_trial(trial_id)
         if trial.state.is_finished():  # the sweeper gave it up: its time is over, or it was taken for dead
             return False
-        if step not in trial.intermediate_values:
-            storage.set_trial_intermediate_value(trial_id, step, float(value))
+        if self._replicate is not None and trial.user_attrs.get(PRUNED_ATTR):
+            return False
+        if not self._record({step: value}):
+            return True
         with quiet():
-            return not self._study.pruner.prune(self._study, storage.get_trial(trial_id))
+            pruned = self._study.pruner.prune(self._study, storage.get_trial(trial_id))
+        if pruned and self._replicate is not None:
+            storage.set_trial_user_attr(trial_id, PRUNED_ATTR, True)  # tells the other replicates
+        return not pruned
+
+    def _record(self, values: Mapping[int, float]) -> bool:
+        """Record values by step; of a trial with replicates the means, once each has been through a step.
+
+        Returns:
+            Whether the study knows the trial at the last of these steps.
+        """
+        storage, trial_id = self._study._storage, self._trial_id
+        trial = storage.get_trial(trial_id)
+        known = dict.fromkeys(trial.intermediate_values)
+        means: Mapping[int, float] = values
+        if self._replicate is not None:
+            own = {
+                **trial.user_attrs.get(self._key("steps"), {}),
+                **{str(step): float(v) for step, v in values.items()},
+            }
+            storage.set_trial_user_attr(trial_id, self._key("steps"), own)
+            notes, count = self._notes(trial_id), int((self._identity or {})["replicates"])
+            each = [notes.get(f"steps.{replicate}", {}) for replicate in range(count)]
+            common = set.intersection(*map(set, each))
+            means = {int(step): statistics.fmean(one[step] for one in each) for step in common}
+        for step in sorted(means.keys() - known.keys()):
+            storage.set_trial_intermediate_value(trial_id, step, float(means[step]))
+        return not values or max(values) in means
 
     @property
     def stopping(self) -> bool:
@@ -81,21 +114,29 @@ class Reporter:
     def earlier(self) -> Mapping[str, Any]:
         """The notes of the trial that this one tries again; none where it is the first try, and in a plain run."""
         number = None if self._identity is None else self._notes(self._trial_id).get(RETRY_ATTR)
-        return {} if number is None else self._notes(self._id_of(int(number)))
+        notes = {} if number is None else self._notes(self._id_of(int(number)))
+        end = self._key("")
+        return {k.removesuffix(end): v for k, v in notes.items() if k.endswith(end)}
 
     def repeat(self, values: Mapping[int, float]) -> None:
         """Record the objective's values, by step, of what an earlier try of this trial has been through."""
         if self._identity is None or len(self._study.directions) > 1:
             return
-        storage, known = self._study._storage, self._study._storage.get_trial(self._trial_id).intermediate_values
-        for step, value in values.items():
-            if step not in known:
-                storage.set_trial_intermediate_value(self._trial_id, step, float(value))
+        self._record(values)
 
     def note(self, key: str, value: object) -> None:
         """Leave a JSON-serialisable value on the trial (an Optuna user attribute), such as a run id."""
         if self._identity is not None:
-            self._study._storage.set_trial_user_attr(self._trial_id, key, value)
+            self._study._storage.set_trial_user_attr(self._trial_id, self._key(key), value)
+
+    @property
+    def _replicate(self) -> int | None:
+        """Which of the trial's jobs this one is, where it has several."""
+        return (self._identity or {}).get("replicate")
+
+    def _key(self, key: str) -> str:
+        """Name of this job's own note: with several jobs each has its own."""
+        return key if self._replicate is None else f"{key}.{self._replicate}"
 
     @functools.cached_property
     def _study(self) -> Study:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 
+from rnn_sweep.trial import open_storage
 from tests.conftest import Run
 from tests.test_run import runs
 
@@ -106,3 +109,47 @@ def test_a_grid_is_checked_before_its_first_job(run: Run, tmp_path: Path) -> Non
     assert "model.layers" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_replicates_score_a_trial_by_the_mean_over_seeds(run: Run, tmp_path: Path) -> None:
+    space = "hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-3,1e-2))'}"
+    sweep = ["hydra.sweeper.n_trials=2", "hydra.sweeper.replicates=3", "hydra.sweeper.study_name=r", space]
+    done = run(*OPTUNA, *sweep, "seed=5")
+    assert done.returncode == 0, done.stderr
+    assert " ± " in done.stdout
+    study = optuna.load_study(study_name="r", storage=open_storage(f"journal://{tmp_path}/studies/r.journal"))
+    recorded = {r.info.run_id: r for r in runs(tmp_path)}
+    assert len(recorded) == 7
+    for trial in study.trials:
+        rows = trial.user_attrs["replicates"]
+        assert [row["seed"] for row in rows] == [5, 6, 7]
+        values = [row["values"][0] for row in rows]
+        assert trial.value == pytest.approx(statistics.fmean(values))
+        assert trial.user_attrs["sd"] == pytest.approx(statistics.stdev(values))
+        for replicate, row in enumerate(rows):
+            child = recorded[row["run_id"]]
+            assert child.data.params["seed"] == str(row["seed"])
+            assert child.data.tags["mlflow.runName"] == f"trial {trial.number} replicate {replicate}"
+            assert child.data.metrics["val/accuracy_best"] == row["values"][0]
+        curves = [trial.user_attrs[f"steps.{replicate}"] for replicate in range(3)]
+        for step, mean in trial.intermediate_values.items():
+            assert mean == pytest.approx(statistics.fmean(curve[str(step)] for curve in curves))
+        assert len(trial.intermediate_values) == 4
+    assert results(tmp_path)["replicates"] == study.best_trial.user_attrs["replicates"]
+
+
+def test_all_replicates_of_a_pruned_trial_stop(run: Run, tmp_path: Path) -> None:
+    threshold = ["hydra/sweeper/pruner=threshold", "hydra.sweeper.pruner.lower=2.0"]  # no accuracy reaches it
+    sweep = ["hydra.sweeper.n_trials=1", "hydra.sweeper.replicates=2", *threshold]
+    done = run(*OPTUNA, *sweep)
+    assert "1 pruned" in done.stdout, done.stdout + done.stderr
+    children = [r for r in runs(tmp_path) if "mlflow.parentRunId" in r.data.tags]
+    assert len(children) == 2
+    assert {r.data.tags["state"] for r in children} == {"pruned"}
+
+
+def test_replicates_set_the_seeds_themselves(run: Run, tmp_path: Path) -> None:
+    done = run(*OPTUNA, "hydra.sweeper.replicates=3", "seed=range(1,4)")
+    assert done.returncode == 2
+    assert "hydra.sweeper.replicates sets the seeds itself, got 3 with seed in the space" in done.stderr
+    assert list(tmp_path.glob("studies/*")) == []

@@ -15,6 +15,7 @@ SWEEPER: dict[str, Any] = {
     "study_name": None,
     "n_trials": 20,
     "n_jobs": None,
+    "replicates": 1,
     "max_failure_rate": 0.5,
     "params": None,
     "custom_search_space": None,

@@ -56,7 +56,9 @@ class Driver:
         load = functools.lru_cache(maxsize=DATASETS)(data.load)
         self._killed = False
         self._populations = Populations(self._ended, lambda: self._killed, cores)
-        self._admission = Admission(lanes, lambda job: begin(job, load), self._populations.idle, streaming=streaming)
+        self._admission = Admission(
+            lanes, lambda job: begin(job, load, threads=1), self._populations.idle, streaming=streaming
+        )
         self._hydra = threading.Lock()
         self._closer = ThreadPoolExecutor(1, "fused-close")
         self._cores = [threading.Thread(target=self._work, name=f"fused-core-{n}", daemon=True) for n in range(cores)]

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from rnn_sweep.sweep.replicates import ATTR
 from rnn_sweep.sweep.space import bare
 
 if TYPE_CHECKING:
@@ -59,14 +60,20 @@ def replicates(trials: Sequence[FrozenTrial], *, maximize: bool) -> Replicates |
     groups: dict[str, list[FrozenTrial]] = {}
     for trial in trials:
         groups.setdefault(repr(sorted(_without_seeds(trial.params).items())), []).append(trial)
-    if not any(len(group) > 1 for group in groups.values()):
+    if not any(len(group) > 1 or len(_values(group[0])) > 1 for group in groups.values()):
         return None
     found = [
-        Group(_without_seeds(group[0].params), [t.number for t in group], [t.values[0] for t in group])
+        Group(_without_seeds(group[0].params), [t.number for t in group], [v for t in group for v in _values(t)])
         for group in groups.values()
     ]
     found.sort(key=lambda group: group.mean, reverse=maximize)
     return Replicates(found, _p_value(found[0].values, found[1].values) if len(found) > 1 else None)
+
+
+def _values(trial: FrozenTrial) -> list[float]:
+    """The trial's value, or with ``hydra.sweeper.replicates`` that of each of its seeds."""
+    rows = trial.user_attrs.get(ATTR)
+    return [float(row["values"][0]) for row in rows] if rows else [float(trial.values[0])]
 
 
 def is_seed(key: str) -> bool:

@@ -10,17 +10,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from hydra.core.utils import JobReturn
-
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.constraints import Constraint
 from rnn_sweep.sweep.pool import Pool
 from rnn_sweep.sweep.presence import OWNER_ATTR, Presence
+from rnn_sweep.sweep.replicates import SEED, Jobs, judge_all, merged, notes, together
 from rnn_sweep.sweep.settings import Settings
 from rnn_sweep.sweep.space import quoted
 from rnn_sweep.sweep.stop import Stop
 from rnn_sweep.sweep.suggest import Suggester
-from rnn_sweep.sweep.verdict import End, Verdict, judge
+from rnn_sweep.sweep.verdict import End, Verdict
 from rnn_sweep.trial import RETRY_ATTR, masked, quiet
 
 if TYPE_CHECKING:
@@ -85,7 +84,9 @@ class Loop:
     parent_run_id: str | None = None
     settle: Callable[[], None] = lambda: None
     """Called when a trial has ended without its job's doing: closes what the job left open."""
-    running: dict[Future[JobReturn], Running] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
+    """Of a trial's replicates; empty where a trial is one job."""
+    running: dict[Future[Jobs], Running] = field(default_factory=dict)
     reason: Reason | None = None
     failure: Verdict | None = None
     """The latest failed trial."""
@@ -100,7 +101,7 @@ class Loop:
         while True:
             self._heed_signals()
             self._look_for_orphans()
-            while self.reason is None and len(self.running) < self.pool.slots and self._start_one():
+            while self.reason is None and len(self.running) < self._most() and self._start_one():
                 self._heed_signals()
             if self.running:
                 self._collect()
@@ -137,26 +138,41 @@ class Loop:
         running = Running(trial, overrides, time.monotonic())
         try:
             with self.stop.raising():
-                future = self.pool.submit([*overrides, *self._identity_override(trial)], trial.number)
+                future = self._submit(trial, overrides)
         except KeyboardInterrupt:
             self._tell(running, Verdict(End.FAIL, kind="interrupted", cause="interrupted"))
             return False
         self.running[future] = running
         return True
 
+    def _most(self) -> int:
+        """Trials in flight."""
+        return max(1, self.pool.slots // max(1, len(self.seeds)))
+
+    def _submit(self, trial: Trial, overrides: list[str]) -> Future[Jobs]:
+        jobs, count = [], len(self.seeds)
+        for replicate in range(max(1, count)):
+            seed = [f"{SEED}={self.seeds[replicate]}"] if count else []
+            identity = self._identity_override(trial, f",replicate:{replicate},replicates:{count}" if count else "")
+            index = trial.number * max(1, count) + replicate
+            jobs.append(self.pool.submit([*overrides, *seed, *identity], index))
+        return together(jobs)
+
     def _is_surplus(self, trial: Trial) -> bool:
         """Whether another sweeper used the budget up at the same moment (stores without a common lock)."""
         before = [t for t in studies.counted(self._trials()) if t.number < trial.number]
         return len(before) >= self.settings.n_trials
 
-    def _identity_override(self, trial: Trial) -> list[str]:
+    def _identity_override(self, trial: Trial, more: str) -> list[str]:
         if not self.identity:
             return []
         parent = "null" if self.parent_run_id is None else quoted(self.parent_run_id)
         name, storage = quoted(self.study.study_name), quoted(masked(self.url))
         again = trial.user_attrs.get(RETRY_ATTR)
         retry = "" if again is None else f",retry_of:{again}"
-        return [f"trial={{study_name:{name},storage:{storage},number:{trial.number},parent_run_id:{parent}{retry}}}"]
+        return [
+            f"trial={{study_name:{name},storage:{storage},number:{trial.number},parent_run_id:{parent}{retry}{more}}}"
+        ]
 
     def _collect(self) -> None:
         """Wait for the first trial to end (for the oldest one with ``deterministic``) and tell it."""
@@ -165,7 +181,10 @@ class Loop:
         done, _ = wait(waiting, timeout=max(0.0, min(HEED_SECONDS, left)), return_when=FIRST_COMPLETED)
         for future in [f for f in waiting if f in done]:
             running = self.running.pop(future)
-            self._tell(running, judge(future, len(self.study.directions)))
+            verdicts = judge_all(future.result(), len(self.study.directions))
+            for key, value in notes(self.seeds, verdicts).items():
+                running.trial.set_user_attr(key, value)
+            self._tell(running, merged(verdicts))
         if self.running and time.monotonic() >= self._deadline() and self.reason is None:
             self.reason = Reason.TIMEOUT
             self._give_up()

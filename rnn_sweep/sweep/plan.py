@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.sweep import preflight, samplers
+from rnn_sweep.sweep import preflight, replicates, samplers
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.conditions import Condition, ordered, parse_conditions
 from rnn_sweep.sweep.constraints import Constraint, parse_constraints
@@ -35,6 +35,8 @@ class Plan:
     points: list[dict[str, Any]]
     """To try first."""
     remarks: list[str]
+    seeds: list[int]
+    """Of a trial's replicates; empty where a trial is one job."""
 
     @property
     def space(self) -> Space:
@@ -78,7 +80,8 @@ def make_plan(config: DictConfig, context: HydraContext, task: TaskFunction, arg
     if settings.defaults_first and not samplers.is_grid(settings.sampler):
         first, remarks = first_point(suggester)
         points = [first, *points]
-    return Plan(settings, suggester, parse_constraints(settings.constraints), points, remarks)
+    seeds = replicates.seeds(suggester, settings.replicates)
+    return Plan(settings, suggester, parse_constraints(settings.constraints), points, remarks, seeds)
 
 
 def _extender(path: str | None) -> Any:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rnn_sweep.sweep.progress import best_trial
+from rnn_sweep.sweep.replicates import ATTR
 from rnn_sweep.sweep.space import bare
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def write_results(study: Study, folder: Path, url: str) -> Path:
 
 
 def _more(trial: FrozenTrial) -> dict[str, Any]:
-    return {"trial": trial.number, "run_id": trial.user_attrs.get("run_id")}
+    replicates = {key: trial.user_attrs[key] for key in ("sd", ATTR) if key in trial.user_attrs}
+    return {"trial": trial.number, "run_id": trial.user_attrs.get("run_id"), **replicates}
 
 
 def ranked(study: Study) -> list[FrozenTrial]:
@@ -122,7 +124,8 @@ def leaderboard(study: Study, rows: int = 10) -> Table:
         table.add_column(bare(key), justify="right", overflow="fold")
     for trial in trials[:rows]:
         broken = any(v > 0 for v in trial.constraints.values())
-        values = [f"{v:.6g}" + (" (infeasible)" if broken else "") for v in trial.values]
+        sd = f" ± {trial.user_attrs['sd']:.2g}" if "sd" in trial.user_attrs else ""
+        values = [f"{v:.6g}" + sd * (i == 0) + (" (infeasible)" if broken else "") for i, v in enumerate(trial.values)]
         table.add_row(str(trial.number), *values, *[_cell(trial.params.get(key, "")) for key in keys])
     return table
 

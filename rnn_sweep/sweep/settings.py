@@ -29,6 +29,8 @@ class Settings:
     """In total, with those of earlier and of other sweepers on the same study."""
     n_jobs: int | None = None
     """Trials in flight, where the launcher can run more than one at a time; None leaves it to the launcher."""
+    replicates: int = 1
+    """Jobs for each trial, with seeds of their own; the trial's value is the mean of theirs."""
     max_failure_rate: float = 0.5
     """Stop when more than this part of the latest ten (or those in flight, if that is more) trials failed."""
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -70,7 +72,7 @@ def parse_settings(node: Mapping[str, Any]) -> Settings:
         raise UserError(f"hydra.sweeper.{unknown[0]} is not a setting: {near(unknown[0], keys)}")
     if "direction" in given:
         given["directions"] = _directions(given.pop("direction"))
-    for key in ("n_trials", "n_jobs"):
+    for key in ("n_trials", "n_jobs", "replicates"):
         if key in given:
             given[key] = _whole(key, given[key], 1)
     if "max_failure_rate" in given:

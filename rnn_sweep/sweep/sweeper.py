@@ -134,7 +134,7 @@ def _work(
         for point in plan.points:
             study.enqueue_trial(point, skip_if_exists=True)
     pool = open_pool(launcher, settings.n_jobs)
-    with Progress(study, settings.n_trials, pool.slots, console) as progress:
+    with Progress(study, settings.n_trials, max(1, pool.slots // settings.replicates), console) as progress:
         progress.say(f"study {study.study_name} in {studies.shown(url)}")
         for remark in plan.remarks:
             progress.say(f"trial 0: {remark}")
@@ -151,6 +151,7 @@ def _work(
             identity,
             parent,
             settle,
+            plan.seeds,
         )
         try:
             reason = loop.run()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +12,8 @@ import torch
 
 from rnn_sweep.config import TrainerConfig
 from rnn_sweep.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def choose_device(trainer: TrainerConfig) -> torch.device:
@@ -27,7 +32,21 @@ def choose_device(trainer: TrainerConfig) -> torch.device:
         raise UserError(f"trainer.device must be a device that this machine has ({there}), got {name!r}")
     if index and not (index.isdigit() and kind == "cuda" and int(index) < torch.cuda.device_count()):
         raise UserError(f"trainer.device must name a device that is there, got {name!r}")
+    if trainer.precision == "bf16" and kind == "cpu" and not has_bf16_units():
+        _say_that_bf16_is_slow()
     return torch.device(f"{kind}:{index}" if index else kind)
+
+
+def has_bf16_units() -> bool:
+    """Whether this CPU multiplies bfloat16 numbers itself; others go by way of fp32, and take longer than with fp32."""
+    arm = platform.machine() in ("aarch64", "arm64")
+    found = torch.ops.mkldnn._is_mkldnn_bf16_supported() if arm else torch.cpu._is_avx512_bf16_supported()
+    return bool(found)
+
+
+@functools.cache
+def _say_that_bf16_is_slow() -> None:
+    log.warning("trainer.precision=bf16: this CPU has no units for bfloat16, so that training is slower than with fp32")
 
 
 @contextmanager

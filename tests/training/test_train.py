@@ -12,7 +12,7 @@ from rnn_sweep.data import Dataset
 from rnn_sweep.errors import UserError
 from rnn_sweep.models import load_weights
 from rnn_sweep.outcome import Outcome, State
-from rnn_sweep.training import WEIGHTS_FILE, Observer, check, train
+from rnn_sweep.training import WEIGHTS_FILE, Observer, check, device, train
 from rnn_sweep.training.checkpoint import FILE, load
 from tests.training.conftest import Make
 
@@ -245,3 +245,18 @@ def test_limit_and_splits_reach_the_run(make: Make, digits: Dataset, tmp_path: P
     observer = Recorder()
     train(make(trainer__epochs=1), small, tmp_path, observer)
     assert observer.steps == 2
+
+
+def test_bf16_without_units_for_it_is_said_to_be_slow(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    device._say_that_bf16_is_slow.cache_clear()
+    monkeypatch.setattr(device, "has_bf16_units", lambda: True)
+    device.choose_device(make(trainer__precision="bf16").trainer)
+    assert not caplog.records
+    monkeypatch.setattr(device, "has_bf16_units", lambda: False)
+    device.choose_device(make().trainer)
+    assert not caplog.records
+    for _ in range(2):
+        device.choose_device(make(trainer__precision="bf16").trainer)
+    assert [record.message[:23] for record in caplog.records] == ["trainer.precision=bf16:"]
