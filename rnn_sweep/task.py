@@ -75,6 +75,7 @@ def sweepable(task: Task) -> Task:
     task.rnn_sweep_validate = validate  # type: ignore[attr-defined]
     task.rnn_sweep_begin = parent.begin  # type: ignore[attr-defined]
     task.rnn_sweep_objectives = parent.objectives  # type: ignore[attr-defined]
+    task.rnn_sweep_heeds_stop = True  # type: ignore[attr-defined]
     task.rnn_sweep_settle = parent.settle  # type: ignore[attr-defined]
     task.rnn_sweep_end = parent.end  # type: ignore[attr-defined]
     task.rnn_sweep_fuse = fuse  # type: ignore[attr-defined]
@@ -95,7 +96,8 @@ def run(cfg: DictConfig) -> Outcome:
     folder = Path(hydra.runtime.output_dir)
     if hydra.mode is not RunMode.RUN:
         job = replace(prepare(cfg, folder, hydra.overrides.task), script=script(hydra))
-        return execute(job, Interrupt())
+        with terminable():
+            return execute(job, Interrupt())
     with one_message(), interruptible() as interrupt:
         outcome = execute(prepare(cfg, folder, hydra.overrides.task), interrupt)
     if interrupt.signal is not None:
@@ -191,6 +193,23 @@ def one_message() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM, with which a launcher ends its worker processes, close the record before the process ends."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield  # the process is not a worker, and has somebody who handles signals
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
