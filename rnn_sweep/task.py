@@ -96,8 +96,8 @@ def run(cfg: DictConfig) -> Outcome:
     folder = Path(hydra.runtime.output_dir)
     if hydra.mode is not RunMode.RUN:
         job = replace(prepare(cfg, folder, hydra.overrides.task), script=script(hydra))
-        with terminable():
-            return execute(job, Interrupt())
+        with terminable() as interrupt:
+            return execute(job, interrupt)
     with one_message(), interruptible() as interrupt:
         outcome = execute(prepare(cfg, folder, hydra.overrides.task), interrupt)
     if interrupt.signal is not None:
@@ -196,18 +196,15 @@ def one_message() -> Iterator[None]:
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM, with which a launcher ends its worker processes, close the record before the process ends."""
+def terminable() -> Iterator[Interrupt]:
+    """Let the epoch end, and the record be closed, when a launcher ends its worker processes with SIGTERM."""
+    interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield  # the process is not a worker, and has somebody who handles signals
+        yield interrupt  # the process is not a worker, and has somebody who handles signals
         return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        yield interrupt
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

@@ -110,7 +110,8 @@ def sweep(
             identity = "trial" in config
             reason, failure = _work(study, url, plan, launcher, task, presence, stop, parent, identity, console)
         hooks.settle(task, parent, study)
-        written = make_report(study, Path(config.hydra.sweep.dir), url, command, write) if settings.report else None
+        asked = settings.report and reason is not Reason.INTERRUPTED  # who stops a sweep does not want to wait
+        written = make_report(study, Path(config.hydra.sweep.dir), url, command, write) if asked else None
         hooks.end(task, parent, summary(study, reason, command, written))
         conclude(config, study, url, reason, failure, command, written, console)
     return reason, bool(winners(study))

@@ -25,7 +25,10 @@ from tests.conftest import command
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 EPOCHS = 6
 
-SPACE = ["hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-4,1e-1))'}", "hydra.sweeper.conditions=null"]
+SPACE = [
+    *("hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-4,1e-1))'}", "hydra.sweeper.conditions=null"),
+    "hydra.sweeper.report=false",
+]
 
 
 def settings(epochs: int = EPOCHS, limit: int = 300) -> list[str]:

@@ -14,7 +14,7 @@ from tests.faults.conftest import LONG, Record
 from tests.faults.harness import SPACE, Campaign, check_whole, settings
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
-EPOCHS = 150
+EPOCHS = 80
 SLOW = [*settings(EPOCHS), *SPACE, "hydra.sweeper.n_trials=2", "hydra/sweeper/pruner=none"]
 """Trials that last much longer than it takes to stop them."""
 
@@ -68,8 +68,8 @@ def test_two_signals_end_it_at_once(campaign: Campaign, record: Record, launcher
 
 @pytest.mark.parametrize("number", SIGNALS if LONG else [signal.SIGTERM])
 def test_a_grid_is_stopped(campaign: Campaign, record: Record, number: signal.Signals) -> None:
-    process = campaign.launch("-m", *settings(EPOCHS), "hydra/launcher=processes", "seed=1,2,3")
-    while campaign.output(process).count("epoch   1/") < 2:
+    process = campaign.launch("-m", *settings(2000), "hydra/launcher=processes", "seed=1,2,3")
+    while campaign.output(process).count("epoch    1/") < 2:
         assert process.poll() is None, campaign.output(process)
         time.sleep(0.05)
     process.send_signal(number)
