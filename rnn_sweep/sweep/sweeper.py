@@ -25,7 +25,7 @@ from rnn_sweep.sweep.dry_run import show
 from rnn_sweep.sweep.ending import WriteReport, conclude, make_report, summary
 from rnn_sweep.sweep.loop import Loop, Reason
 from rnn_sweep.sweep.plan import Plan, check_study, make_plan, make_sampler
-from rnn_sweep.sweep.pool import open_pool
+from rnn_sweep.sweep.pool import check_launcher, open_pool
 from rnn_sweep.sweep.presence import Presence
 from rnn_sweep.sweep.progress import Progress
 from rnn_sweep.sweep.results import Command, winners
@@ -99,6 +99,7 @@ def sweep(
         show(plan.suggester, plan.points, sampler, settings.directions, console)
         return Reason.DONE, True
     launcher = make_launcher(config, context, task)  # may find that its cluster is not there
+    check_launcher(launcher)
     with stop:
         study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
         prepare(config, settings, url)
