@@ -52,7 +52,8 @@ def test_an_array_of_sweepers_shares_a_study(server: Slurm, sweeps: Sweeps) -> N
         f"hydra.sweeper.storage=journal://{sweeps.folder}/a.journal "
         "hydra.sweep.dir=out-$SLURM_ARRAY_TASK_ID\n"
     )
-    done = server.command("sbatch", "--array=0-1", f"--output={sweeps.folder}/%a.log", str(script))
+    where = [f"--chdir={sweeps.folder}", "--output=%a.log"]
+    done = server.command("sbatch", "--array=0-1", *where, str(script))
     assert "Submitted batch job" in done
     wait_until("the array", lambda: not server.command("squeue", "-h"), 120)
     logs = "".join(path.read_text() for path in sweeps.folder.glob("*.log"))
