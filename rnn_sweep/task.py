@@ -75,6 +75,7 @@ def sweepable(task: Task) -> Task:
     task.rnn_sweep_validate = validate  # type: ignore[attr-defined]
     task.rnn_sweep_begin = parent.begin  # type: ignore[attr-defined]
     task.rnn_sweep_objectives = parent.objectives  # type: ignore[attr-defined]
+    task.rnn_sweep_heeds_stop = True  # type: ignore[attr-defined]
     task.rnn_sweep_settle = parent.settle  # type: ignore[attr-defined]
     task.rnn_sweep_end = parent.end  # type: ignore[attr-defined]
     task.rnn_sweep_fuse = fuse  # type: ignore[attr-defined]
@@ -95,7 +96,8 @@ def run(cfg: DictConfig) -> Outcome:
     folder = Path(hydra.runtime.output_dir)
     if hydra.mode is not RunMode.RUN:
         job = replace(prepare(cfg, folder, hydra.overrides.task), script=script(hydra))
-        return execute(job, Interrupt())
+        with terminable() as interrupt:
+            return execute(job, interrupt)
     with one_message(), interruptible() as interrupt:
         outcome = execute(prepare(cfg, folder, hydra.overrides.task), interrupt)
     if interrupt.signal is not None:
@@ -191,6 +193,20 @@ def one_message() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+@contextmanager
+def terminable() -> Iterator[Interrupt]:
+    """Let the epoch end, and the record be closed, when a launcher ends its worker processes with SIGTERM."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield interrupt  # the process is not a worker, and has somebody who handles signals
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

@@ -71,13 +71,13 @@ class RayLauncher(Launcher):
         num_cpus, num_gpus, resources = self._needs
         return Room(num_cpus, num_gpus, dict(resources))
 
-    def open(self, n_jobs: int) -> None:
-        """Get ready for ``n_jobs`` jobs at once. Raises ``UserError`` if the task cannot be pickled."""
-        from rnn_sweep.launch.ray import RayPool
+    def open(self, n_jobs: int | None) -> None:
+        """Get ready for ``n_jobs`` jobs, or those there is room for; ``UserError`` if the task cannot be pickled."""
+        from rnn_sweep.launch.ray import RayPool, room_for
 
         self.close()
-        self._pool = RayPool(*self._app, slots=n_jobs, room=self._room())
-        self.slots = n_jobs
+        self.slots = room_for(self._room()) if n_jobs is None else n_jobs
+        self._pool = RayPool(*self._app, slots=self.slots, room=self._room())
 
     def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:
         """Start a job in the next free actor; see :meth:`rnn_sweep.launch.ray.RayPool.submit`."""

@@ -23,7 +23,7 @@ SWEEPER: dict[str, Any] = {
     "conditions": None,
     "constraints": [],
     "timeout": None,
-    "retries": {"exception": 0, "no_value": 0, "worker_died": 2, "orphaned": 2, "interrupted": 2},
+    "retries": {"exception": 0, "no_value": 0, "worker_died": 2, "orphaned": 2, "interrupted": 100},
     "defaults_first": True,
     "deterministic": False,
     "report": True,

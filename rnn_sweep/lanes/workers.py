@@ -19,6 +19,9 @@ R = TypeVar("R")
 @contextmanager
 def _one_thread_per_operation() -> Iterator[None]:
     before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
     torch.set_num_threads(1)
     try:
         yield

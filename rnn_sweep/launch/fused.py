@@ -104,8 +104,9 @@ class Driver:
 
     def _drive(self) -> None:
         from rnn_sweep.lanes.precision import fast_products
+        from rnn_sweep.training import one_thread_per_operation
 
-        with routed(), _frequent_switches(), fast_products():
+        with routed(), _frequent_switches(), one_thread_per_operation(), fast_products():
             for core in self._cores:
                 core.start()
             for core in self._cores:
@@ -114,22 +115,22 @@ class Driver:
 
     def _work(self) -> None:
         """One core's work: take jobs in, train a population for an epoch, until all is done."""
-        from rnn_sweep.training import one_thread_per_operation
+        from rnn_sweep.training import use_one_thread
 
+        use_one_thread()
         seconds = 0.0
-        with one_thread_per_operation():
-            while (work := self._admission.take(seconds)) is not None:
-                joining, alone = work
-                for running in joining:
-                    self._populations.join(running)
-                if self._admission.stopping:
-                    self._populations.interrupt()
-                self._admission.turned()
-                if alone is not None:
-                    with self._hydra:
-                        alone.run_alone()
-                seconds = self._populations.take_turn()
-                self._admission.turned()
+        while (work := self._admission.take(seconds)) is not None:
+            joining, alone = work
+            for running in joining:
+                self._populations.join(running)
+            if self._admission.stopping:
+                self._populations.interrupt()
+            self._admission.turned()
+            if alone is not None:
+                with self._hydra:
+                    alone.run_alone()
+            seconds = self._populations.take_turn()
+            self._admission.turned()
 
     def _ended(self, running: Running, result: Outcome | Exception) -> None:
         """Called in a core's thread; closing a record takes a tenth of a second, so another thread does it."""

@@ -9,6 +9,7 @@ What a worker is like:
 - It starts with its first job and lives as long as the pool, so imports are paid once per slot.
 - It has ``cores // slots`` threads (at least 1) for OpenMP, BLAS and so on, set before anything is imported.
   A variable that the user has set stays as it is.
+- Where there are several GPUs it sees one of them, in turn: those of ``CUDA_VISIBLE_DEVICES``, or all.
 - A job starts in the working directory of the sweep, whatever the job before it did. Standard output and
   standard error are the sweep's, so the lines of several workers mix, as with Hydra's joblib launcher; every
   job's log file is its own.
@@ -37,7 +38,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.launch import worker
+from rnn_sweep.launch import gpus, worker
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,10 @@ class ProcessPool:
         threads = str(max(1, cores() // slots))
         environment = {name: threads for name in _THREAD_VARIABLES if name not in os.environ}
         self._marks = tempfile.TemporaryDirectory(prefix="rnn-sweep-")
-        self._workers = [_Worker(setup, environment, Path(self._marks.name, str(slot))) for slot in range(slots)]
+        self._workers = [
+            _Worker(setup, {**environment, **gpus.assigned(slot)}, Path(self._marks.name, str(slot)))
+            for slot in range(slots)
+        ]
         # Last in, first out: a sweep with fewer jobs than slots starts no more workers than it needs.
         self._idle: LifoQueue[_Worker] = LifoQueue()
         for each in self._workers:

@@ -96,6 +96,6 @@ def conclude(
             traceback.print_exception(failure.error)
         rule = "hydra.sweeper.max_failure_rate"
         print(f"error: too many trials failed ({rule}); the latest: {failure.cause}", file=sys.stderr)
-    elif not winners(study):
+    elif reason is not Reason.INTERRUPTED and not winners(study):
         latest = f"; the latest failure: {failure.cause}" if failure else ""
         print(f"error: the study has no complete trial that meets its constraints{latest}", file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from rnn_sweep.errors import UserError
 from rnn_sweep.sweep.compose import cached
+from rnn_sweep.sweep.stop import Stop
 
 Split = Callable[[Any, "int | None"], Sequence[Sequence[Sequence[str]]]]
 
@@ -34,7 +35,8 @@ def recorded(
         split: takes parsed overrides to batches of jobs' overrides, as Hydra's basic sweeper does.
 
     Raises:
-        SystemExit: 2, for a combination that the application refuses; no job was started.
+        SystemExit: 2, for a combination that the application refuses; no job was started. 128 + the signal's number
+            after Ctrl-C or SIGTERM, which end the jobs.
     """
     loader = cached(context.config_loader)
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(typed)
@@ -50,16 +52,25 @@ def recorded(
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     reason = "failed"
-    try:
-        yield [f"trial={{parent_run_id:{parent}}}"] if parent else []
-        reason = "done"
-    except KeyboardInterrupt:
-        reason = "interrupted"
-        raise
-    finally:
-        end = getattr(task, "rnn_sweep_end", None)
-        if end is not None:
-            end(parent, {"reason": reason, "trials": len(jobs), "best": None})
+    with Stop() as stop:
+        try:
+            with stop.raising():
+                yield [f"trial={{parent_run_id:{parent}}}"] if parent else []
+            reason = "done"
+        except KeyboardInterrupt:
+            reason = "interrupted"
+            raise SystemExit(stop.status) from None
+        finally:
+            _end(task, parent, {"reason": reason, "trials": len(jobs), "best": None})
+
+
+def _end(task: TaskFunction, parent: str | None, summary: Mapping[str, Any]) -> None:
+    """Close what jobs that died left open, and the parent run."""
+    settle, end = getattr(task, "rnn_sweep_settle", None), getattr(task, "rnn_sweep_end", None)
+    if settle is not None and parent is not None:
+        settle(parent, ())
+    if end is not None:
+        end(parent, summary)
 
 
 def _validate(validate: Callable[[DictConfig], None], cfg: DictConfig, job: Sequence[str]) -> None:

@@ -10,6 +10,9 @@ All are optional attributes of the function under ``@hydra.main`` (``main.__wrap
     None; ``space`` maps the parameters to their values in words. Jobs find the id as ``trial.parent_run_id``.
 ``rnn_sweep_objectives(cfg)``
     The names of the values that a job returns, given the application's defaults; reports and plots show them.
+``rnn_sweep_heeds_stop``
+    True where jobs ask :attr:`rnn_sweep.trial.Reporter.stopping` after each step and then end as interrupted. The first
+    Ctrl-C lets jobs of other applications run to their end.
 ``rnn_sweep_settle(parent_run_id, running)``
     Called when jobs may have died, and after the last trial: closes what they left open. ``running`` are the
     numbers of the trials that have a job now.
@@ -55,6 +58,11 @@ def objectives(task: TaskFunction, cfg: DictConfig) -> Sequence[str] | None:
     """The names of the objectives, where the application tells them."""
     hook = getattr(task, "rnn_sweep_objectives", None)
     return None if hook is None else list(hook(cfg))
+
+
+def heeds_stop(task: TaskFunction) -> bool:
+    """Whether the application's jobs end early when they are asked to."""
+    return bool(getattr(task, "rnn_sweep_heeds_stop", False))
 
 
 def settle(task: TaskFunction, parent_run_id: str | None, study: Study) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from rnn_sweep.sweep import study as studies
@@ -20,7 +21,7 @@ from rnn_sweep.sweep.space import quoted
 from rnn_sweep.sweep.stop import Stop
 from rnn_sweep.sweep.suggest import Suggester
 from rnn_sweep.sweep.verdict import End, Verdict
-from rnn_sweep.trial import RETRY_ATTR, masked, quiet
+from rnn_sweep.trial import RETRY_ATTR, STOP_ATTR, masked, quiet
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -84,6 +85,8 @@ class Loop:
     parent_run_id: str | None = None
     settle: Callable[[], None] = lambda: None
     """Called when a trial has ended without its job's doing: closes what the job left open."""
+    heeds: bool = False
+    """Whether jobs ask :attr:`rnn_sweep.trial.Reporter.stopping` now and then."""
     seeds: list[int] = field(default_factory=list)
     """Of a trial's replicates; empty where a trial is one job."""
     running: dict[Future[Jobs], Running] = field(default_factory=dict)
@@ -109,13 +112,20 @@ class Loop:
                 return self.reason or Reason.DONE
 
     def _heed_signals(self) -> None:
-        """After the first Ctrl-C let the running trials end; a second one gives them up."""
+        """After the first Ctrl-C let the running trials end, early where they can; a second one gives them up."""
         if self.stop.count and self.reason is None:
             self.reason = Reason.INTERRUPTED
             if self.running:
-                self.view.say(f"stopping after the {len(self.running)} running trial(s); Ctrl-C again stops them")
+                when = "the current epoch of" if self.heeds else "the end of"
+                self.view.say(f"stopping after {when} {len(self.running)} running trial(s); Ctrl-C again stops at once")
+            for running in self.running.values():
+                self._ask_to_end(running.trial)
         if self.stop.count > 1 and self.running:
             self._give_up()
+
+    def _ask_to_end(self, trial: Trial) -> None:
+        if self.heeds:
+            trial.set_user_attr(STOP_ATTR, True)
 
     def _start_one(self) -> bool:
         """Ask for a trial and submit it; False when nothing is to be started now."""
@@ -137,7 +147,7 @@ class Loop:
         self.view.started(trial, overrides)
         running = Running(trial, overrides, time.monotonic())
         try:
-            with self.stop.raising():
+            with self.stop.raising(partial(self._ask_to_end, trial) if self.heeds else None):
                 future = self._submit(trial, overrides)
         except KeyboardInterrupt:
             self._tell(running, Verdict(End.FAIL, kind="interrupted", cause="interrupted"))

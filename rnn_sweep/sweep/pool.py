@@ -33,6 +33,8 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from rnn_sweep.sweep import slurm
+
 # Raised by packages that may be absent, hence by name: joblib's loky when its shared executor is killed, and
 # submitit when a job ended without a result (cancelled, out of memory, killed).
 _DEATHS_BY_NAME = frozenset({"ShutdownExecutorError", "UncompletedJobError"})
@@ -100,6 +102,16 @@ def open_pool(launcher: Launcher, n_jobs: int | None) -> Pool:
     if _is(launcher, "BasicLauncher") or (_is(launcher, "JoblibLauncher") and n_jobs == 1):
         return _Inline(_sized(launcher, 1))
     return _SlotThreads(launcher, n_jobs)
+
+
+def check_launcher(launcher: Launcher) -> None:
+    """Check what a launcher from elsewhere would only find out with its first job.
+
+    Raises:
+        UserError: what it starts jobs with is not there.
+    """
+    if _is(launcher, "SlurmLauncher"):
+        slurm.check(launcher.__dict__["params"])
 
 
 class _Native:

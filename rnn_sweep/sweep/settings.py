@@ -10,7 +10,7 @@ from typing import Any
 
 from rnn_sweep.errors import UserError, near
 
-CAUSES: Mapping[str, int] = {"exception": 0, "no_value": 0, "worker_died": 2, "orphaned": 2, "interrupted": 2}
+CAUSES: Mapping[str, int] = {"exception": 0, "no_value": 0, "worker_died": 2, "orphaned": 2, "interrupted": 100}
 """Why a trial can fail, and how often it is tried again with the same parameters by default."""
 
 

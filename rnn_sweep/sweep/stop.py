@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -18,7 +18,10 @@ class Stop:
 
     def __init__(self) -> None:
         self.count = 0
-        self._raises = False
+        self.status = 128 + signal.SIGINT
+        """What the program exits with after the first signal, as shells have it: 128 + its number."""
+        self._raises_at = 0
+        self._first: Callable[[], None] | None = None
 
     def __enter__(self) -> Stop:
         self._before = {}
@@ -32,14 +35,22 @@ class Stop:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
-        if self._raises:
+        if self.count == 1:
+            self.status = 128 + number
+            if self._first is not None:  # in a thread: this one may hold any lock
+                threading.Thread(target=self._first, daemon=True).start()
+        if 0 < self._raises_at <= self.count:
             raise KeyboardInterrupt
 
     @contextmanager
-    def raising(self) -> Iterator[None]:
-        """Raise ``KeyboardInterrupt`` at a signal within the context."""
-        self._raises = True
+    def raising(self, first: Callable[[], None] | None = None) -> Iterator[None]:
+        """Raise ``KeyboardInterrupt`` at a signal within the context.
+
+        Args:
+            first: is called at the first signal instead, in another thread; the second one raises.
+        """
+        self._first, self._raises_at = first, 1 if first is None else 2
         try:
             yield
         finally:
-            self._raises = False
+            self._first, self._raises_at = None, 0

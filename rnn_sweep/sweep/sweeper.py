@@ -25,7 +25,7 @@ from rnn_sweep.sweep.dry_run import show
 from rnn_sweep.sweep.ending import WriteReport, conclude, make_report, summary
 from rnn_sweep.sweep.loop import Loop, Reason
 from rnn_sweep.sweep.plan import Plan, check_study, make_plan, make_sampler
-from rnn_sweep.sweep.pool import open_pool
+from rnn_sweep.sweep.pool import check_launcher, open_pool
 from rnn_sweep.sweep.presence import Presence
 from rnn_sweep.sweep.progress import Progress
 from rnn_sweep.sweep.results import Command, winners
@@ -53,16 +53,16 @@ def main(
 
     Raises:
         SystemExit: 2 for a user's mistake, 1 when the sweep gave up or no trial has a value, 130 after
-        Ctrl-C.
+        Ctrl-C, 143 after SIGTERM.
     """
-    console = Console()
+    console, stop = Console(), Stop()
     try:
-        reason, has_result = sweep(config, context, task, arguments, make_launcher, write, console)
+        reason, has_result = sweep(config, context, task, arguments, make_launcher, write, console, stop)
     except (UserError, CompactHydraException) as error:  # the latter: what a launcher refuses
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     if reason is Reason.INTERRUPTED:
-        raise SystemExit(130)
+        raise SystemExit(stop.status)
     if reason is Reason.FAILURES or not has_result:
         raise SystemExit(1)
 
@@ -75,6 +75,7 @@ def sweep(
     make_launcher: MakeLauncher,
     write: WriteReport,
     console: Console,
+    stop: Stop,
 ) -> tuple[Reason, bool]:
     """Run a sweep.
 
@@ -98,19 +99,22 @@ def sweep(
         show(plan.suggester, plan.points, sampler, settings.directions, console)
         return Reason.DONE, True
     launcher = make_launcher(config, context, task)  # may find that its cluster is not there
-    study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
-    prepare(config, settings, url)
-    command = Command([f"hydra.sweeper.storage={masked(url)}" if _names_storage(a) else a for a in sys.argv[1:]])
-    record.note(study, plan, task, command)
-    with Presence(study) as presence, Stop() as stop:
-        study.sampler = make_sampler(plan, presence.session) if presence.session else sampler
-        parent = hooks.begin(task, plan.suggester.defaults, study, masked(url), record.space(plan))
-        settle = partial(hooks.settle, task, parent, study)
-        reason, failure = _work(study, url, plan, launcher, presence, stop, parent, settle, "trial" in config, console)
-    settle()
-    written = make_report(study, Path(config.hydra.sweep.dir), url, command, write) if settings.report else None
-    hooks.end(task, parent, summary(study, reason, command, written))
-    conclude(config, study, url, reason, failure, command, written, console)
+    check_launcher(launcher)
+    with stop:
+        study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
+        prepare(config, settings, url)
+        command = Command([f"hydra.sweeper.storage={masked(url)}" if _names_storage(a) else a for a in sys.argv[1:]])
+        record.note(study, plan, task, command)
+        with Presence(study) as presence:
+            study.sampler = make_sampler(plan, presence.session) if presence.session else sampler
+            parent = hooks.begin(task, plan.suggester.defaults, study, masked(url), record.space(plan))
+            identity = "trial" in config
+            reason, failure = _work(study, url, plan, launcher, task, presence, stop, parent, identity, console)
+        hooks.settle(task, parent, study)
+        asked = settings.report and reason is not Reason.INTERRUPTED  # who stops a sweep does not want to wait
+        written = make_report(study, Path(config.hydra.sweep.dir), url, command, write) if asked else None
+        hooks.end(task, parent, summary(study, reason, command, written))
+        conclude(config, study, url, reason, failure, command, written, console)
     return reason, bool(winners(study))
 
 
@@ -119,10 +123,10 @@ def _work(
     url: str,
     plan: Plan,
     launcher: Launcher,
+    task: TaskFunction,
     presence: Presence,
     stop: Stop,
     parent: str | None,
-    settle: Callable[[], None],
     identity: bool,
     console: Console,
 ) -> tuple[Reason, Verdict | None]:
@@ -150,8 +154,9 @@ def _work(
             progress,
             identity,
             parent,
-            settle,
-            plan.seeds,
+            settle=partial(hooks.settle, task, parent, study),
+            heeds=identity and hooks.heeds_stop(task),
+            seeds=plan.seeds,
         )
         try:
             reason = loop.run()

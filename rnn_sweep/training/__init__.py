@@ -3,7 +3,7 @@
 It is a :class:`Population` of one lane; a sweep trains many lanes in one.
 """
 
-from rnn_sweep.training.device import choose_device, one_thread_per_operation
+from rnn_sweep.training.device import choose_device, one_thread_per_operation, use_one_thread
 from rnn_sweep.training.ending import WEIGHTS_FILE, conclude
 from rnn_sweep.training.lane import Entry, Lane, Observer
 from rnn_sweep.training.loop import Population, signature
@@ -21,4 +21,5 @@ __all__ = [
     "one_thread_per_operation",
     "signature",
     "train",
+    "use_one_thread",
 ]

@@ -49,6 +49,17 @@ def _say_that_bf16_is_slow() -> None:
     log.warning("trainer.precision=bf16: this CPU has no units for bfloat16, so that training is slower than with fp32")
 
 
+def use_one_thread() -> None:
+    """As :func:`one_thread_per_operation`, for the rest of the calling thread's life.
+
+    Half of torch's setting is the thread's own and half the process's (MKL's), so that no thread may take it back while
+    others compute: rounding depends on it.
+    """
+    torch.set_num_threads(1)
+    # A thread's first parallel operation would otherwise overwrite its half.
+    torch.zeros(1 << 16).add_(1)
+
+
 @contextmanager
 def one_thread_per_operation() -> Iterator[None]:
     """Keep torch from dividing single operations among threads within the block.
@@ -57,9 +68,7 @@ def one_thread_per_operation() -> Iterator[None]:
     in a loop: a run was seen ten times slower for it. The network divides lanes, or a batch, among threads of its own.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    # The setting belongs to the thread, whose first parallel operation would otherwise overwrite it.
-    torch.zeros(1 << 16).add_(1)
+    use_one_thread()
     try:
         yield
     finally:

@@ -25,11 +25,19 @@ from tests.conftest import command
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 EPOCHS = 6
 
-SMALL = [
-    *("experiment=smoke", "data.limit=300", "model.hidden_dim=8", f"trainer.epochs={EPOCHS}", "trainer.threads=1"),
+SPACE = [
     *("hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-4,1e-1))'}", "hydra.sweeper.conditions=null"),
+    "hydra.sweeper.report=false",
 ]
-"""Trials of a fraction of a second."""
+
+
+def settings(epochs: int = EPOCHS, limit: int = 300) -> list[str]:
+    """Of a small run on the digits: a fraction of a second, unless it has very many epochs."""
+    data = ["experiment=smoke", f"data.limit={limit}"]
+    return [*data, "model.hidden_dim=8", f"trainer.epochs={epochs}", "trainer.threads=1"]
+
+
+SMALL = [*settings(), *SPACE]
 STUBBORN = [f"hydra.sweeper.retries.{cause}=99" for cause in ("orphaned", "worker_died", "interrupted")]
 """A suite kills the same trial more often than the defaults put up with."""
 
@@ -53,7 +61,12 @@ class Campaign:
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """Start a sweeper on the study, in a process group of its own."""
         storage = [f"hydra.sweeper.storage={self.storage}"] if self.storage else []
-        line = command("-m", "hydra/sweeper=optuna", f"hydra.sweeper.study_name={self.name}", *storage, *arguments)
+        study = ["hydra/sweeper=optuna", f"hydra.sweeper.study_name={self.name}", *storage]
+        return self.launch("-m", *study, *arguments, **env)
+
+    def launch(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        """Start ``run.py`` with nothing added, in a process group of its own."""
+        line = command(*arguments)
         with (self.folder / f"sweeper-{len(self.started)}.log").open("w") as log:
             process = subprocess.Popen(
                 line,

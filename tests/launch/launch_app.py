@@ -71,6 +71,7 @@ def act(cfg: DictConfig) -> Any:
         "stray": lambda: os.chdir("/"),
         "variables": lambda: (os.environ.get("FLAVOUR"), os.environ.get("OMP_NUM_THREADS")),
         "pid": os.getpid,
+        "gpus": lambda: os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
     return modes.get(cfg.mode, lambda: cfg.value + cfg.number)()
 

@@ -64,6 +64,17 @@ def test_the_working_directory_is_the_sweeps_or_the_jobs(make_pool: MakePool, sw
     assert in_jobs.return_value == str(sweep_dir / "2")
 
 
+@pytest.mark.parametrize(("visible", "seen"), [("3,GPU-a", ["3", "3", "GPU-a"]), ("3", ["3"] * 3), ("", [""] * 3)])
+def test_each_worker_sees_one_gpu(
+    make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, visible: str, seen: list[str]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    pool = make_pool(n_jobs=3)
+    together = "wait_for=[start-0,start-1,start-2]"
+    jobs = [pool.submit(["mode=gpus", together], number) for number in range(3)]
+    assert sorted(job.result().return_value for job in jobs) == seen
+
+
 def test_environment_and_threads_of_a_job(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     pool = make_pool("processes", "+hydra.job.env_set.FLAVOUR=sweet", n_jobs=1)

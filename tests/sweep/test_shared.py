@@ -89,7 +89,7 @@ def test_interrupting_leaves_the_study_in_order(sweeps: Sweeps, number: signal.S
     sweeps.wait_for("i", lambda trials: trials and "overrides" in trials[0].user_attrs)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + number, err
     assert "Traceback" not in err
     assert "go on with" in out
     trials = sweeps.study("i").trials
