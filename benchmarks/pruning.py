@@ -22,7 +22,8 @@ def sweep(folder: Path, pruner: str, overrides: list[str]) -> tuple[int, float]:
     from rnn_sweep.trial import open_storage
 
     command = [sys.executable, str(RUN), "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=30", "tracking=off"]
-    command += ["hydra.sweeper.sampler.seed=1", f"hydra.sweeper.study_name={pruner}", f"hydra/sweeper/pruner={pruner}"]
+    command += ["hydra.sweeper.sampler.seed=1", "hydra.sweeper.report=false"]
+    command += [f"hydra.sweeper.study_name={pruner}", f"hydra/sweeper/pruner={pruner}"]
     subprocess.run([*command, *overrides], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     study = optuna.load_study(study_name=pruner, storage=open_storage(f"journal://{folder}/studies/{pruner}.journal"))
     return sum(len(trial.intermediate_values) for trial in study.trials), study.best_value

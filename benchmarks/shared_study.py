@@ -23,7 +23,7 @@ def sweepers(count: int, trials: int, more: list[str], url: str, folder: Path) -
     """Run them to their end; returns the seconds from the first trial's start to the last one's end."""
     command = [sys.executable, str(ROOT / "tests/apps/sphere/app.py"), "-m", "hydra/sweeper=optuna", *SPACE]
     command += ["hydra/launcher=basic", "hydra.sweeper.study_name=s", f"hydra.sweeper.storage={url}"]
-    command += [f"hydra.sweeper.n_trials={trials}", *more]
+    command += [f"hydra.sweeper.n_trials={trials}", "hydra.sweeper.report=false", *more]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen([*command, f"hydra.sweep.dir=out{i}"], cwd=folder, env=env, stdout=subprocess.DEVNULL)

@@ -47,7 +47,7 @@ def main(trials: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         sys.argv = [__file__, "-m", "hydra/sweeper=optuna", *SPACE, f"hydra.sweeper.n_trials={trials}"]
-        sys.argv += ["hydra.sweep.dir=out", "hydra.sweeper.sampler.seed=1"]
+        sys.argv += ["hydra.sweep.dir=out", "hydra.sweeper.sampler.seed=1", "hydra.sweeper.report=false"]
         start = time.perf_counter()
         sphere()
         total = time.perf_counter() - start

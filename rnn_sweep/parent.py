@@ -112,7 +112,8 @@ def _metrics(summary: Mapping[str, Any], objectives: tuple[str, ...]) -> dict[st
     best = summary.get("best")
     if best is not None:
         metrics |= {"best_trial": float(best["number"]), "best_value": float(best["values"][0])}
-        metrics |= {f"best/{name}": float(v) for name, v in zip(objectives, best["values"], strict=False)}
+        if len(objectives) > 1:
+            metrics |= {f"best/{name}": float(v) for name, v in zip(objectives, best["values"], strict=False)}
     return metrics
 
 

@@ -40,6 +40,7 @@ class RecurrentClassifier(nn.Module):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
+        self.spec = spec
         self.rnn: nn.RNN | nn.GRU | nn.LSTM
         # nn.RNN warns about dropout with one layer, where it has no effect
         dropout = spec.dropout if spec.layers > 1 else 0.0

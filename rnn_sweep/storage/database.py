@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import random
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from optuna.storages import RDBStorage
@@ -26,54 +27,61 @@ class Database(_CachedStorage):
     """Optuna's cache of finished trials, which here answers more of the questions that follow on each other.
 
     Between two trials a sweeper, its sampler and its pruner ask for all trials about seven times and for one of them
-    three times, six queries each. A list of all trials is good for 0.1 s, unless this process creates or tells a trial:
-    what it did itself is always in the answer, and so is everything that others did before that, which is what
-    keeping a common budget needs.
+    three times, nine round trips each. A list of all trials is good for 0.1 s, unless this process creates a trial:
+    what it did itself is always in the answer, and so is everything that others did before it created its latest
+    trial, which is what keeping a common budget needs.
     """
 
     def __init__(self, backend: RDBStorage) -> None:
         super().__init__(backend)
-        self._changes = 0
+        self._created: set[int] = set()
+        """Ids of the trials that this process has created and not told yet."""
         self._latest = (-1, -1, 0.0)
-        """Of the latest list: its study, how many changes it has seen, and until when it is good."""
-        self._created: FrozenTrial | None = None
-        """The trial that was just created, until it is first asked for."""
-        self._told = -1
-        """The id of the trial that was told last."""
+        """Of the latest list: its study, the trials created before it, and until when it is good."""
+        self._count = 0
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """As Optuna's; the next list is read anew, and the trial itself need not be read."""
+        """As Optuna's; the next list is read anew."""
         try:
             trial_id = super().create_new_trial(study_id, template_trial)
         finally:
-            self._changes += 1
-        self._created = self._studies[study_id].trials[self._trial_id_to_study_id_and_number[trial_id][1]]
+            self._count += 1
+        self._created.add(trial_id)
         return trial_id
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """As Optuna's; the next list is read anew."""
-        try:
-            return super().set_trial_state_values(trial_id, state, values)
-        finally:
-            self._changes += 1
-            if state.is_finished() and trial_id in self._trial_id_to_study_id_and_number:
-                self._told = trial_id
+        """As Optuna's; the present list is brought up to date."""
+        done = super().set_trial_state_values(trial_id, state, values)
+        with self._lock:
+            trial = self._cached(trial_id)
+            if done and trial is not None:
+                told = copy.copy(trial)
+                told.state, told.values = state, values
+                told.datetime_complete = datetime.datetime.now() if state.is_finished() else None
+                self._studies[self._trial_id_to_study_id_and_number[trial_id][0]].trials[trial.number] = told
+        if state.is_finished():
+            self._created.discard(trial_id)
+        return done
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """As Optuna's; a trial that this thread has just created is known, one that it told is in the next list."""
-        created, self._created = self._created, None
-        if created is not None and created._trial_id == trial_id:
-            return copy.deepcopy(created)
-        if trial_id == self._told:
-            self._read_trials_from_remote_storage(self._trial_id_to_study_id_and_number[trial_id][0])
-        return super().get_trial(trial_id)
+        """As Optuna's; for a trial of this process that is under way by a list, which is asked for next anyway."""
+        if trial_id not in self._created:
+            return super().get_trial(trial_id)
+        self._latest = (-1, -1, 0.0)
+        self._read_trials_from_remote_storage(self._trial_id_to_study_id_and_number[trial_id][0])
+        with self._lock:
+            return copy.deepcopy(cast("FrozenTrial", self._cached(trial_id)))
+
+    def _cached(self, trial_id: int) -> FrozenTrial | None:
+        study_id, number = self._trial_id_to_study_id_and_number.get(trial_id, (-1, -1))
+        return self._studies[study_id].trials.get(number) if study_id in self._studies else None
 
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
-        changes, now = self._changes, time.monotonic()
-        if self._latest[:2] == (study_id, changes) and now < self._latest[2]:
+        count, now = self._count, time.monotonic()
+        if self._latest[:2] == (study_id, count) and now < self._latest[2]:
             return
         super()._read_trials_from_remote_storage(study_id)
-        self._latest = (study_id, changes, now + REUSE_SECONDS)
+        self._latest = (study_id, count, now + REUSE_SECONDS)
 
 
 def connect_options(url: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Each sweeper registers itself as a study attribute ``sweeper:<id>`` with its machine, process and a counter
 that it raises now and then. On the same machine the process table decides; from elsewhere a sweeper is dead
-when its counter has stood still for a while. No clocks are compared between machines.
+when its counter has stood still for a while. No clocks are compared between machines, and while the storage is away,
+so that nobody can raise a counter, time stands still.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rnn_sweep.errors import UserError
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -44,28 +48,47 @@ class Presence:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rnn-sweep-heartbeat", daemon=True)
         self._seen: dict[str, tuple[int, float, bool]] = {}
+        self._writing: float | None = None
+        """Since when a beat is being written."""
+        self._away = 0.0
+        """Seconds that beats have taken to be written."""
         self.session = 0
-        """How many sweepers registered before this one; known within the context."""
+        """Known within the context: a number that no other sweeper on the study has. It is how many there were
+        before, where all of them have ended, and any number beside live ones."""
 
     def __enter__(self) -> Presence:
         self._write()
-        registered = [key for key in self._study.user_attrs if key.startswith(PREFIX)]
-        self.session = registered.index(PREFIX + self.id)
+        registered = self._study.user_attrs
+        before = sum(key.startswith(PREFIX) for key in registered) - 1
+        self.session = int(self.id, 16) if self._has_company(registered) else before
         self._thread.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._study.set_user_attr(PREFIX + self.id, {**self._self, "ended": True})
+        # Where the storage was lost, the error that ended the sweep says so.
+        with suppress(UserError) if kind is not None else nullcontext():
+            self._study.set_user_attr(PREFIX + self.id, {**self._self, "ended": True})
 
     def _run(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
-            self._write()
+            with suppress(UserError):  # the storage is lost: the sweep itself will find out
+                self._write()
 
     def _write(self) -> None:
         self._beat += 1
-        self._study.set_user_attr(PREFIX + self.id, {**self._self, "beat": self._beat})
+        began = self._writing = time.monotonic()
+        try:
+            self._study.set_user_attr(PREFIX + self.id, {**self._self, "beat": self._beat})
+        finally:
+            self._away += time.monotonic() - began
+            self._writing = None
+
+    def _clock(self) -> float:
+        """Seconds that go by while the storage is there."""
+        now = time.monotonic() if self._writing is None else self._writing
+        return now - self._away
 
     def orphans(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """The RUNNING trials whose sweeper is known to be dead."""
@@ -89,9 +112,8 @@ class Presence:
         running = [t for t in trials if t.state is TrialState.RUNNING]
         return [t for t in running if {t.user_attrs.get(OWNER_ATTR), f"trial {t.number}"} & still]
 
-    @staticmethod
-    def _waits(since: float) -> bool:
-        return time.monotonic() - since <= SILENCE_SECONDS
+    def _waits(self, since: float) -> bool:
+        return self._clock() - since <= SILENCE_SECONDS
 
     def _is_orphan(self, trial: FrozenTrial, registered: Mapping[str, Any]) -> bool:
         owner = trial.user_attrs.get(OWNER_ATTR)
@@ -117,7 +139,7 @@ class Presence:
 
     def _unchanged_for(self, name: str, beat: int) -> float:
         """Seconds for which this process has seen the same ``beat`` of ``name``."""
-        now = time.monotonic()
+        now = self._clock()
         last, since, moved = self._seen.get(name, (beat, now, False))
         if last != beat:
             since, moved = now, True

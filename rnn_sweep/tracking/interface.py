@@ -11,7 +11,8 @@ from rnn_sweep.outcome import State
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
+
+    from rnn_sweep.models import RecurrentClassifier
 
 
 class Run(Protocol):
@@ -37,7 +38,7 @@ class Run(Protocol):
         state: State,
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
-        model: nn.Module | None,
+        model: RecurrentClassifier | None,
         example: NDArray[np.float32] | None,
         files: Sequence[Path],
     ) -> None:
@@ -47,7 +48,7 @@ class Run(Protocol):
             state: how training ended.
             metrics: final metrics; those that were recorded each epoch keep their curves as they are.
             history: metrics of each epoch, for the picture; none, no picture.
-            model: classifier of float32 [n, T, I] into logits [n, classes]; None records no model.
+            model: the network with its best weights; None records no model.
             example: float32 [1, T, I], needed with ``model``.
             files: recorded as they are, under their own names.
         """
@@ -73,7 +74,7 @@ class NullRun:
         state: State,
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
-        model: nn.Module | None,
+        model: RecurrentClassifier | None,
         example: NDArray[np.float32] | None,
         files: Sequence[Path],
     ) -> None:

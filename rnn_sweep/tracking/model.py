@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnn_sweep import serving
 from rnn_sweep.provenance import pinned
 
 if TYPE_CHECKING:
@@ -17,14 +18,15 @@ if TYPE_CHECKING:
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
     from numpy.typing import NDArray
-    from torch import nn
+
+    from rnn_sweep.models import RecurrentClassifier
 
 
 def log_model(
     client: MlflowClient,
     experiment_id: str,
     run_id: str,
-    model: nn.Module,
+    model: RecurrentClassifier,
     example: NDArray[np.float32],
     *,
     params: Mapping[str, str],
@@ -33,14 +35,15 @@ def log_model(
     """Record ``model`` as the run's MLflow model ``model`` and return its model id.
 
     What ``mlflow.pytorch.log_model`` does, through the client: that function works on the one active run of
-    the process. The file is a pickle (MLflow's pickle-free format traces the network, which takes 4 s); only
-    MLflow's clients read it.
+    the process. ``mlflow.pytorch.load_model`` gives the network, from a pickle (MLflow's pickle-free format traces
+    the network, which takes 4 s). ``mlflow.pyfunc.load_model``, ``mlflow models serve`` and ``predict`` give classes,
+    by :mod:`rnn_sweep.serving`, from a weight file that executes nothing.
 
     Args:
         client: client of the store that holds the run.
         experiment_id: experiment of the run.
         run_id: the run.
-        model: classifier of images, float32 [n, T, I], into logits [n, classes].
+        model: the network.
         example: float32 [1, T, I], from which the signature's shapes are taken.
         params: parameters shown beside the model.
         step: last epoch of the run.
@@ -57,7 +60,7 @@ def log_model(
         model_uuid=entry.model_id,
         run_id=run_id,
         model_id=entry.model_id,
-        signature=_signature(served, example),
+        signature=_signature(example),
     )
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), served, described)
@@ -67,7 +70,7 @@ def log_model(
     return str(entry.model_id)
 
 
-def _write(folder: Path, model: nn.Module, described: Model) -> None:
+def _write(folder: Path, model: RecurrentClassifier, described: Model) -> None:
     """Write what ``mlflow.pytorch.save_model`` writes, https://mlflow.org/docs/latest/ml/model/#storage-format.
 
     That function compares the requirements with every file of every installed package: 0.5 s and more.
@@ -77,7 +80,9 @@ def _write(folder: Path, model: nn.Module, described: Model) -> None:
     import yaml
     from mlflow.pytorch import pickle_module
 
-    requirements = pinned("mlflow", "torch", "numpy", "rnn-sweep")
+    from rnn_sweep.models import save_weights
+
+    requirements = pinned("mlflow", "torch", "numpy", "safetensors", "rnn-sweep")
     python = platform.python_version()
     conda = {
         "name": "mlflow-env",
@@ -87,6 +92,7 @@ def _write(folder: Path, model: nn.Module, described: Model) -> None:
     data = folder / "data"
     data.mkdir()
     torch.save(model, data / "model.pth", pickle_module=pickle_module)
+    save_weights(model, model.spec, data / serving.WEIGHTS_FILE)
     (data / "pickle_module_info.txt").write_text(pickle_module.__name__)
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
     (folder / "conda.yaml").write_text(yaml.safe_dump(conda, sort_keys=False))
@@ -96,27 +102,22 @@ def _write(folder: Path, model: nn.Module, described: Model) -> None:
     described.add_flavor("pytorch", model_data="data", pytorch_version=str(torch.__version__), code=None)
     mlflow.pyfunc.add_to_model(
         described,
-        loader_module="mlflow.pytorch",
+        loader_module=serving.__name__,
         data="data",
-        pickle_module_name=pickle_module.__name__,
         conda_env="conda.yaml",
         python_env="python_env.yaml",
-        model_config={"device": None},
     )
     described.model_size_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     described.save(str(folder / "MLmodel"))
 
 
-def _signature(model: nn.Module, example: NDArray[np.float32]) -> ModelSignature:
+def _signature(example: NDArray[np.float32]) -> ModelSignature:
+    """Images to classes."""
     import numpy as np
-    import torch
     from mlflow.models.signature import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
-    with torch.no_grad():
-        logits = model(torch.from_numpy(example))
-    float32 = np.dtype(np.float32)
     return ModelSignature(
-        inputs=Schema([TensorSpec(float32, (-1, *example.shape[1:]))]),
-        outputs=Schema([TensorSpec(float32, (-1, logits.shape[-1]))]),
+        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
+        outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
     )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from mlflow.entities import Metric, RunTag
     from numpy.typing import NDArray
-    from torch import nn
+
+    from rnn_sweep.models import RecurrentClassifier
 
 
 _log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class MlflowRun:
         state: State,
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
-        model: nn.Module | None,
+        model: RecurrentClassifier | None,
         example: NDArray[np.float32] | None,
         files: Sequence[Path],
     ) -> None:
@@ -121,7 +122,7 @@ class MlflowRun:
         """See :meth:`Run.kill`."""
         self._close("KILLED", {"state": State.INTERRUPTED.value})
 
-    def _log_model(self, model: nn.Module, example: NDArray[np.float32]) -> str:
+    def _log_model(self, model: RecurrentClassifier, example: NDArray[np.float32]) -> str:
         from rnn_sweep.tracking.model import log_model
 
         return log_model(

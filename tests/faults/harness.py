@@ -61,7 +61,12 @@ class Campaign:
     def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """Start a sweeper on the study, in a process group of its own."""
         storage = [f"hydra.sweeper.storage={self.storage}"] if self.storage else []
-        study = ["hydra/sweeper=optuna", f"hydra.sweeper.study_name={self.name}", *storage]
+        study = [
+            "hydra/sweeper=optuna",
+            "hydra.sweeper.report=false",
+            f"hydra.sweeper.study_name={self.name}",
+            *storage,
+        ]
         return self.launch("-m", *study, *arguments, **env)
 
     def launch(self, *arguments: str, **env: str) -> subprocess.Popen[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -71,6 +72,34 @@ def test_a_trial_that_was_never_signed(study: optuna.Study, monkeypatch: pytest.
         assert mine.orphans(study.trials) == []
         time.sleep(0.2)
         assert [t.number for t in mine.orphans(study.trials)] == [unsigned]
+
+
+def test_silence_does_not_count_while_nobody_can_write(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "SILENCE_SECONDS", 0.4)
+    monkeypatch.setattr(presence, "BEAT_SECONDS", 0.02)
+    silent = running(study, "silent", machine="another", pid=os.getpid(), start=1, beat=5)
+    there, write = threading.Event(), study.set_user_attr
+    there.set()
+
+    def patient_write(key: str, value: object) -> None:
+        assert there.wait(20)
+        write(key, value)
+
+    monkeypatch.setattr(study, "set_user_attr", patient_write)
+    with Presence(study) as mine:
+        assert mine.orphans(study.trials) == []
+        there.clear()
+        time.sleep(0.8)
+        assert mine.orphans(study.trials) == []
+        there.set()
+        time.sleep(0.8)
+        assert [t.number for t in mine.orphans(study.trials)] == [silent]
+
+
+def test_beside_a_live_sweeper_sessions_differ(study: optuna.Study) -> None:
+    with Presence(study) as first, Presence(study) as second:
+        assert first.session == 0
+        assert second.session not in (0, 1)
 
 
 def test_sessions_are_counted(study: optuna.Study) -> None:

@@ -32,8 +32,9 @@ def serving(folder: Path, *arguments: str) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", *arguments, "--port", str(port), "--workers", "1"]
+    env = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(server, address, folder / "server.log")
@@ -58,7 +59,7 @@ def _wait(server: subprocess.Popen, address: str, log: Path) -> None:
 
 def _answers(address: str) -> bool:
     try:
-        return get(f"{address}/health") == b"OK"
+        return get(f"{address}/health").strip() in (b"OK", b"")  # a store's server, a model's
     except OSError:
         return False
 

@@ -1,0 +1,50 @@
+"""A sweep's best model behind MLflow's own scoring server and command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnn_sweep.config import DataConfig
+from rnn_sweep.data import load
+from tests.conftest import MODEL
+from tests.tracking.test_tracking_server import serving
+
+pytestmark = pytest.mark.slow
+
+ADDRESS = f"models:/{MODEL}@champion"
+
+
+def test_posted_images_are_answered_with_classes(swept: Path) -> None:
+    data = load(DataConfig(name="digits", val_size=0.2))
+    images = (data.x_test[:50].float() * data.scale).numpy()
+    body = json.dumps({"inputs": images.tolist()}).encode()
+    arguments = ["models", "serve", "--model-uri", ADDRESS, "--env-manager", "local", "--host", "127.0.0.1"]
+    with serving(swept, *arguments) as address:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{address}/invocations", body, headers)  # noqa: S310 (our own server)
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            found = json.load(response)["predictions"]
+    assert len(found) == 50
+    assert all(isinstance(each, int) for each in found)
+    assert (np.array(found) == data.y_test[:50].numpy()).mean() > 0.6
+
+
+def test_the_command_predicts_and_unpickles_nothing(swept: Path, tmp_path: Path) -> None:
+    (tmp_path / "images.json").write_text(json.dumps({"inputs": np.zeros((2, 8, 8)).tolist()}))
+    line = ["models", "predict", "-m", ADDRESS, "-i", str(tmp_path / "images.json"), "--env-manager", "local"]
+    mlflow = "sys.argv[0] = 'mlflow'; runpy.run_module('mlflow', run_name='__main__')"
+    program = f"import runpy, sys, torch; torch.load = None; {mlflow}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *line], cwd=swept, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout[done.stdout.index("{") :])["predictions"]
+    assert len(answer) == 2
+    assert answer[0] == answer[1] in range(10)
