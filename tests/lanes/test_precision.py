@@ -16,7 +16,7 @@ def test_fast_products_are_true_fp32_and_leave_the_setting_as_it_was() -> None:
     assert torch.equal(torch.bmm(a, b), plain)
 
 
-@pytest.mark.skipif(not onednn_is_fp32(), reason="needs a CPU on which oneDNN multiplies in fp32")
+@pytest.mark.skipif(not onednn_is_fp32(), reason="oneDNN does not multiply in fp32 on this CPU")
 def test_onednns_products_are_true_fp32_where_that_was_found() -> None:
     generator = torch.Generator().manual_seed(1)
     a, b = (torch.rand(8, 128, 128, generator=generator) for _ in range(2))
