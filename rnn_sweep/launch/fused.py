@@ -114,10 +114,17 @@ class Driver:
             self._closer.shutdown()  # what is still being closed logs, too
 
     def _work(self) -> None:
-        """One core's work: take jobs in, train a population for an epoch, until all is done."""
+        """One core's work; what nobody expected ends all jobs, because a thread that dies leaves them waiting."""
         from rnn_sweep.training import use_one_thread
 
-        use_one_thread()
+        try:
+            use_one_thread()
+            self._take_and_train()
+        except Exception as error:
+            self._admission.abandon(error)
+
+    def _take_and_train(self) -> None:
+        """Take jobs in, train a population for an epoch, until all is done."""
         seconds = 0.0
         while (work := self._admission.take(seconds)) is not None:
             joining, alone = work

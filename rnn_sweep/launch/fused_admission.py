@@ -96,10 +96,22 @@ class Admission:
             self._waiting, self._alone = [], []
             self._changed.notify_all()
 
+    def abandon(self, error: Exception) -> None:
+        """End every job with ``error``; no core takes another one."""
+        with self._changed:
+            self.stopping = True
+            trials = self._waiting + self._alone + self._present()
+            self._waiting, self._alone, self._ready, self._active = [], [], [], []
+            self._changed.notify_all()
+        for trial in trials:
+            if not trial.future.done():
+                trial.end(error)
+
     def left(self, trial: Trial) -> None:
         """Say that a job is no longer trained."""
         with self._changed:
-            self._active.remove(trial)
+            if trial in self._active:
+                self._active.remove(trial)
             self._vacancy = self._streaming
             self._open_some()
             self._changed.notify_all()

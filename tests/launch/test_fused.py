@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from rnn_sweep.data import Dataset
 from rnn_sweep.errors import UserError
 from rnn_sweep.launch.fused_admission import capacity
+from rnn_sweep.launch.fused_populations import Populations
 from rnn_sweep.outcome import Outcome, State
 from rnn_sweep.sweep.pool import SubmittingLauncher, open_pool
 from rnn_sweep.task import run, sweepable
@@ -199,6 +200,19 @@ def test_a_config_that_does_not_compose_fails_its_own_job(launcher: MakeLauncher
     with pytest.raises(Exception, match="no_such_key"):
         pool.submit(["no_such_key=1"], 0).result()
     assert outcome(pool.submit(SMALL, 1).result()).epochs == 3
+
+
+def test_an_error_of_the_launchers_own_leaves_no_job_waiting(
+    launcher: MakeLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Populations) -> float:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Populations, "take_turn", broken)
+    for job in launch(launcher(), ["seed=1"], ["seed=2"], ["seed=3"]):
+        assert job.status is JobStatus.FAILED
+        with pytest.raises(RuntimeError, match="a bug"):
+            _ = job.return_value
 
 
 def test_closing_with_kill_interrupts_lanes_and_drops_who_waits(launcher: MakeLauncher, tmp_path: Path) -> None:
