@@ -27,4 +27,3 @@ def test_onednns_products_are_true_fp32_where_that_was_found() -> None:
 
 def test_the_check_is_a_matter_of_this_machine_and_asked_once() -> None:
     assert onednn_is_fp32() is onednn_is_fp32()
-    assert onednn_pays() is onednn_pays()
