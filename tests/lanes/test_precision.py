@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rnn_sweep.lanes.precision import _onednn, fast_products, onednn_is_fp32, onednn_pays
+from rnn_sweep.lanes.precision import _onednn, fast_products, onednn_is_fp32
 
 
 def test_fast_products_are_true_fp32_and_leave_the_setting_as_it_was() -> None:
