@@ -169,6 +169,25 @@ def predict(
 
 
 @app.command()
+def sync(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Searched with all that is below it.")] = Path(),
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="MLflow's store; else the one of each run, where that has no password."),
+    ] = None,
+) -> None:
+    """Deliver what runs could not record because the tracking store did not answer. Exit status 1: some is left."""
+    from rnn_sweep.tracking.sync import sync as deliver
+
+    left = 0
+    for found in deliver(folder, tracking_uri):
+        print(f"{found.path.parent}: {found.note or 'delivered'}")
+        left += bool(found.note)
+    if left:
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(tracking_uri: TrackingUri = MLFLOW_DB) -> None:
     """Versions, tracking store, cached data, and the command that opens the UI. Changes nothing."""
     from rich.text import Text

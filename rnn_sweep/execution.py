@@ -173,8 +173,10 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None, threads
 
     config = job.config
     dataset = (load or data.load)(config.data)
-    tracking.check(config.tracking)
     trial = config.trial or {}
+    of_sweep = trial.get("parent_run_id") is not None
+    if not of_sweep:
+        tracking.check(config.tracking)
     reporter = Reporter(trial if "number" in trial else None)
     job = _go_on(job, reporter.earlier())
     record = tracking.start_run(
@@ -188,10 +190,14 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None, threads
         tags={"threads": str(threads or _threads(config))}
         | {f"trial.{key}": str(trial[key]) for key in _TAGGED if key in trial},
         script=job.script,
+        patient=of_sweep,
     )
-    reporter.note("run_id", record.run_id)
+    if record.run_id is not None:
+        reporter.note("run_id", record.run_id)
     reporter.note("folder", str(job.folder.absolute()))
     history = job.resume["history"] if job.resume else []
+    for epoch, row in enumerate(history, 1):  # what the killed process had not delivered; the store drops the others
+        record.log_epoch(epoch, row)
     objective = config.objective[0]
     reporter.repeat({epoch: row[objective] for epoch, row in enumerate(history, 1) if objective in row})
     return Execution(job, dataset, record, reporter)

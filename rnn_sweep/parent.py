@@ -60,6 +60,7 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None, sp
         run_id=known,
         run_name=name,
         tags=tags,
+        on_disk=False,
     )
     if run.run_id is not None:
         _open[run.run_id] = Parent(run, config)

@@ -39,6 +39,8 @@ class Database(_CachedStorage):
         self._latest = (-1, -1, 0.0)
         """Of the latest list: its study, the trials created before it, and until when it is good."""
         self._count = 0
+        self._read: tuple[FrozenTrial | None, float] = (None, 0.0)
+        """A job's trial as it was last read, with what was reported since, and until when it is good."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """As Optuna's; the next list is read anew."""
@@ -54,6 +56,7 @@ class Database(_CachedStorage):
         done = super().set_trial_state_values(trial_id, state, values)
         with self._lock:
             trial = self._cached(trial_id)
+            self._read = (None, 0.0)
             if done and trial is not None:
                 told = copy.copy(trial)
                 told.state, told.values = state, values
@@ -64,13 +67,36 @@ class Database(_CachedStorage):
         return done
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
-        """As Optuna's; for a trial of this process that is under way by a list, which is asked for next anyway."""
+        """As Optuna's; for a trial of this process that is under way by a list, which is asked for next anyway.
+
+        A job asks for its trial several times for each report: an answer is good for 0.1 s.
+        """
         if trial_id not in self._created:
-            return super().get_trial(trial_id)
+            return self._get_foreign(trial_id)
         self._latest = (-1, -1, 0.0)
         self._read_trials_from_remote_storage(self._trial_id_to_study_id_and_number[trial_id][0])
         with self._lock:
             return copy.deepcopy(cast("FrozenTrial", self._cached(trial_id)))
+
+    def _get_foreign(self, trial_id: int) -> FrozenTrial:
+        trial, until = self._read
+        now = time.monotonic()
+        if trial is None or trial._trial_id != trial_id or now >= until:
+            trial = super().get_trial(trial_id)
+            self._read = (trial, now + REUSE_SECONDS)
+        return copy.deepcopy(trial)
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        """As Optuna's; what was read of the trial is brought up to date."""
+        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        trial = self._read[0]
+        if trial is not None and trial._trial_id == trial_id:
+            trial.intermediate_values[step] = intermediate_value
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's; the trial is read anew: others who work on it may have left notes, too."""
+        super().set_trial_user_attr(trial_id, key, value)
+        self._read = (None, 0.0)
 
     def _cached(self, trial_id: int) -> FrozenTrial | None:
         study_id, number = self._trial_id_to_study_id_and_number.get(trial_id, (-1, -1))

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from rnn_sweep.errors import UserError
 from rnn_sweep.outcome import State
 from rnn_sweep.tracking.masks import first_line
-from rnn_sweep.tracking.store import Store, find_experiment, open_store
+from rnn_sweep.tracking.store import Store, find_experiment, open_store, quiet
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as Entity
@@ -29,12 +30,14 @@ def close_abandoned(config: TrackingConfig, parent_run_id: str, running: Collect
     from mlflow.exceptions import MlflowException
 
     try:
-        store = open_store(config)
-        for run in _open_runs(store, config, {"mlflow.parentRunId": parent_run_id}):
+        with quiet():
+            store = open_store(config)
+            found = list(_open_runs(store, config, {"mlflow.parentRunId": parent_run_id}))
+        for run in found:
             if run.data.tags.get(NUMBER_TAG) not in {str(number) for number in running}:
                 store.client.set_tag(run.info.run_id, "state", State.INTERRUPTED.value)
                 store.client.set_terminated(run.info.run_id, "KILLED")
-    except (MlflowException, OSError) as error:
+    except (UserError, MlflowException, OSError) as error:
         _log.warning("runs of trials that died were not closed: %s", first_line(error, config.uri))
 
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 class Run(Protocol):
     """One run being recorded.
 
-    A store that stops working in the middle does not stop the training: what could not be written is said in
-    the log, and the metrics are sent again with the next epoch's.
+    A store that stops working in the middle does not stop the training, nor hold it up: records wait on disk, and
+    are delivered when the store answers again, or by ``rnn-sweep sync``.
     """
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's id of the run; None when tracking is off."""
+        """MLflow's id of the run; None when tracking is off, and until a store that does not answer has made one."""
 
     @property
     def ui_hint(self) -> str | None:

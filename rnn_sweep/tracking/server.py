@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 
 _DEADLINE = 8.0
 """Seconds that a server may take to answer the check."""
+_BRIEF = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Of all later requests, where the user has not said otherwise: our own records are delivered again anyway."""
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-"""MLflow's own settings retry for four minutes: right in the middle of a run, wrong before its start."""
+"""MLflow's own settings retry for four minutes: wrong before the start of a run."""
 
 
 def open_server(uri: str, *, is_database: bool) -> MlflowClient:
@@ -36,6 +42,8 @@ def open_server(uri: str, *, is_database: bool) -> MlflowClient:
         client = MlflowClient(tracking_uri=uri)
         with _environment(_IMPATIENT):
             _answer(lambda: client.search_experiments(max_results=1))
+        for name, value in _BRIEF.items():
+            os.environ.setdefault(name, value)
         return client
     except (OSError, ValueError, ImportError, SQLAlchemyError, MlflowException) as error:
         raise unusable(uri, _cause(error)) from error

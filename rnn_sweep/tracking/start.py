@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.errors import UserError
 from rnn_sweep.provenance import source_tags, version_tags
+from rnn_sweep.tracking import outbox
+from rnn_sweep.tracking.delivery import Delivery, Record, may_pass
 from rnn_sweep.tracking.interface import NullRun, Run
-from rnn_sweep.tracking.masks import mask, plain, unusable
+from rnn_sweep.tracking.masks import first_line, mask, plain, unusable
 from rnn_sweep.tracking.params import flatten
-from rnn_sweep.tracking.run import TAG_LENGTH, MlflowRun
-from rnn_sweep.tracking.store import Store, experiment_id, open_store
+from rnn_sweep.tracking.run import TAG_LENGTH, MlflowRun, ui_hint
+from rnn_sweep.tracking.store import open_store
 
 if TYPE_CHECKING:
     from rnn_sweep.config import TrackingConfig
+
+_log = logging.getLogger(__name__)
 
 
 def start_run(
@@ -29,6 +36,8 @@ def start_run(
     run_name: str | None = None,
     tags: Mapping[str, str] | None = None,
     script: Path | None = None,
+    on_disk: bool = True,
+    patient: bool = False,
 ) -> Run:
     """Open a run and record what it is made from.
 
@@ -42,67 +51,85 @@ def start_run(
         run_name: shown in the UI; ``config.run_name`` when None, and one that MLflow invents when both are.
         tags: added to ``config.tags``; of a run that goes on, they replace those that it has.
         script: the user's script, whose repository is recorded; None is the script of this process.
+        on_disk: let records wait for a store that does not answer in ``output_dir``, where it exists; else in memory.
+        patient: open the run later where the store does not answer; for one that was checked at the start of a sweep.
 
     Raises:
         UserError: as :func:`rnn_sweep.tracking.check`, or the store has no run ``run_id`` that could go on.
     """
     if not config.enabled:
         return NullRun()
-    from mlflow.exceptions import MlflowException
-
-    store = open_store(config)
     tree = plain(params)
     flat = flatten(tree) if isinstance(tree, Mapping) else {}
     shown = [str(plain(override)) for override in overrides]
     if run_id:
         moved = {**(tags or {}), "output_dir": str(output_dir), "resume.overrides": " ".join(shown)[:TAG_LENGTH]}
-        return _resume(store, config, run_id, flat, moved, run_name)
-    parent = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
-    all_tags = {
-        **source_tags(script),
-        **version_tags(),
-        "output_dir": str(output_dir),
-        "overrides": " ".join(shown)[:TAG_LENGTH],
-        **{key: mask(str(value)) for key, value in {**config.tags, **(tags or {})}.items()},
-        **parent,
-    }
-    experiment = experiment_id(store, config)
-    try:
-        info = store.client.create_run(experiment, tags=all_tags, run_name=run_name or config.run_name).info
-    except MlflowException as error:
-        raise unusable(config.uri, error) from error
-    run = MlflowRun(store, experiment, info.run_id, flat)
+        first = Record("reopen", {"tags": moved, "run_name": run_name})
+    else:
+        parent = {"mlflow.parentRunId": parent_run_id} if parent_run_id else {}
+        all_tags = {
+            **source_tags(script),
+            **version_tags(),
+            "output_dir": str(output_dir),
+            "overrides": " ".join(shown)[:TAG_LENGTH],
+            **{key: mask(str(value)) for key, value in {**config.tags, **(tags or {})}.items()},
+            **parent,
+        }
+        now = time.time_ns() // 1_000_000
+        first = Record("create", {"tags": all_tags, "run_name": run_name or config.run_name, "start": now})
+    folder = output_dir if on_disk and output_dir.is_dir() else None
+    run = _open(config, run_id, first, output_dir.absolute(), folder, flat, patient)
     run.log_params(flat)
-    run.log_texts({"config.yaml": _yaml(tree), "overrides.yaml": _yaml(shown)})
+    if not run_id:
+        run.log_texts({"config.yaml": _yaml(tree), "overrides.yaml": _yaml(shown)})
     return run
 
 
-def _resume(
-    store: Store,
+def _open(
     config: TrackingConfig,
-    run_id: str,
+    run_id: str | None,
+    first: Record,
+    folder: Path,
+    waiting: Path | None,
     params: Mapping[str, str],
-    tags: Mapping[str, str],
-    run_name: str | None,
+    patient: bool,
 ) -> MlflowRun:
+    """Bring the first record at once, so that the run has an id; later, where one may be patient."""
+    delivery = Delivery(config, run_id, folder, resumed=run_id is not None)
+    hint = None
+    try:
+        if patient and outbox.failing():
+            raise UserError("the tracking store did not answer just now")
+        store = open_store(config)
+        delivery.config = replace(config, uri=store.uri)  # from now on, whatever the working folder
+        if run_id is not None:
+            _check_known(delivery, run_id)
+        delivery.bring(first)
+        assert delivery.run_id is not None  # noqa: S101 - the record has created it
+        experiment = store.client.get_run(delivery.run_id).info.experiment_id
+        hint = ui_hint(store, experiment, delivery.run_id)
+    except Exception as error:
+        if not (patient and may_pass(error)):
+            raise error if isinstance(error, UserError) else unusable(config.uri, error) from error
+        _log.info("the run is recorded once the store answers: %s", first_line(error, config.uri))
+        run = MlflowRun(outbox.Outbox(delivery, waiting), params, hint)
+        run.put(first)
+        return run
+    return MlflowRun(outbox.Outbox(delivery, waiting), params, hint)
+
+
+def _check_known(delivery: Delivery, run_id: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        known = store.client.get_run(run_id)
-        if known.info.lifecycle_stage == "deleted":
-            raise UserError(f"trainer.resume: run {run_id} was deleted (`mlflow runs restore --run-id {run_id}`)")
-        for key, value in tags.items():  # whose it is now, before it looks as if somebody were at work on it
-            store.client.set_tag(run_id, key, value)
-        store.client.update_run(run_id, status="RUNNING", name=run_name)
+        known = open_store(delivery.config).client.get_run(run_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            shown = mask(config.uri)
+            shown = mask(delivery.config.uri)
             raise UserError(f"trainer.resume: run {run_id} is not in the store of tracking.uri '{shown}'") from error
-        raise unusable(config.uri, error) from error
-    run = MlflowRun(store, known.info.experiment_id, run_id, params, resumed=True)
-    # A parameter cannot be changed once recorded, and trainer.resume itself differs from the first time.
-    run.log_params({key: value for key, value in params.items() if key not in known.data.params})
-    return run
+        raise
+    if known.info.lifecycle_stage == "deleted":
+        raise UserError(f"trainer.resume: run {run_id} was deleted (`mlflow runs restore --run-id {run_id}`)")
 
 
 def _yaml(value: object) -> str:

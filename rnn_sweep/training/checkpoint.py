@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,22 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors, numbers, strings, lists, dicts) as the folder's checkpoint.
 
     The file appears whole or not at all: it is written beside the old one, flushed to disk, and renamed over it.
+
+    Raises:
+        OSError: it cannot be written.
     """
     temporary = folder / f".{FILE}.{os.getpid()}"
-    with temporary.open("wb") as stream:
-        torch.save({"version": VERSION, **state}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(folder / FILE)
+    content = io.BytesIO()  # torch has an error of its own for a disk that is full
+    torch.save({"version": VERSION, **state}, content)
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content.getbuffer())
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(folder / FILE)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def load(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from rnn_sweep.models import ModelSpec
 from rnn_sweep.outcome import State
 from rnn_sweep.training import checkpoint
 from rnn_sweep.training.optim import Schedule, build_optimizer
+
+log = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
 Metrics = dict[str, float]
@@ -145,7 +148,7 @@ class Lane:
         try:
             self._record(metrics, weights)
             keep = self.entry.observer.epoch(self.epoch, metrics)
-            self.save(weights)
+            self._save_if_possible(weights)
             if not keep:
                 self.end(State.PRUNED, f"pruned after epoch {self.epoch}")
             self._end_if_done()
@@ -172,6 +175,13 @@ class Lane:
         out_of_patience = trainer.patience is not None and waited >= trainer.patience
         if self.state is None and (self.epoch >= trainer.epochs or out_of_patience):
             self.end(State.COMPLETE)
+
+    def _save_if_possible(self, weights: Weights) -> None:
+        """A disk that is full for a while costs checkpoints, and not the run."""
+        try:
+            self.save(weights)
+        except OSError as error:
+            log.warning("no checkpoint of epoch %d: %s", self.epoch, error)
 
     def save(self, weights: Weights) -> None:
         """Write the run's checkpoint, ``weights`` being the current ones."""

@@ -43,7 +43,7 @@ def test_help_needs_no_heavy_import() -> None:
     env = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
     done = subprocess.run([sys.executable, "-m", "rnn_sweep", "--help"], env=env, capture_output=True, text=True)
     assert done.returncode == 0
-    for name in ("leaderboard", "report", "show", "reproduce", "resume", "export", "predict", "doctor"):
+    for name in ("leaderboard", "report", "show", "reproduce", "resume", "export", "predict", "sync", "doctor"):
         assert name in done.stdout
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line}
     assert not imported & {"torch", "mlflow", "optuna", "hydra", "matplotlib", "plotly", "pandas"}

@@ -13,6 +13,8 @@ from tests.faults.ledger import Ledger
 
 LONG = os.environ.get("FAULTS") == "long"
 
+long_only = pytest.mark.skipif(not LONG, reason="part of `make faults`")
+
 Record = Callable[..., None]
 
 _ledger = Ledger()

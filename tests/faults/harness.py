@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import psutil
@@ -21,6 +21,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnn_sweep.trial import open_storage
 from tests.conftest import command
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 EPOCHS = 6
@@ -49,6 +52,8 @@ class Campaign:
     folder: Path
     name: str = "k"
     storage: str = ""
+    tracking: str = ""
+    """Address of MLflow's server; the folder's own database where empty."""
     started: list[subprocess.Popen[str]] = field(default_factory=list)
     known: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     """Trials that had ended when somebody looked: what was known of them then."""
@@ -134,12 +139,16 @@ class Campaign:
         self.known = now
         return len(now)
 
-    def runs(self) -> list[Any]:
-        """All runs in the folder's MLflow store."""
+    def client(self) -> MlflowClient:
+        """Of the MLflow store."""
         from mlflow import MlflowClient
 
-        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
-        return list(client.search_runs([e.experiment_id for e in client.search_experiments()], max_results=5000))
+        return MlflowClient(self.tracking or f"sqlite:///{self.folder}/mlflow.db")
+
+    def runs(self) -> list[Any]:
+        """All runs in the folder's MLflow store."""
+        client = self.client()
+        return list(client.search_runs([e.experiment_id for e in client.search_experiments()], max_results=1000))
 
 
 def kill(process: subprocess.Popen[str]) -> None:
@@ -192,18 +201,18 @@ def check_whole(campaign: Campaign, n_trials: int, epochs: int = EPOCHS) -> None
 
 def check_records(campaign: Campaign, ended: Sequence[FrozenTrial], epochs: int) -> None:
     """MLflow has every trial once, closed, with its whole curve and its weights; nothing else is open."""
-    from mlflow import MlflowClient
-
-    client = MlflowClient(f"sqlite:///{campaign.folder}/mlflow.db")
+    client = campaign.client()
     runs = {run.info.run_id: run for run in campaign.runs()}
     assert not [r for r in runs.values() if r.info.status == "RUNNING"], "a run is left RUNNING in MLflow"
     parents = [r for r in runs.values() if "mlflow.parentRunId" not in r.data.tags]
     assert [r.info.status for r in parents] == ["FINISHED"], "the sweep is one parent run"
-    finished = {id_ for id_, r in runs.items() if r.info.status == "FINISHED"} - {parents[0].info.run_id}
-    assert finished == {t.user_attrs["run_id"] for t in ended}, "a trial has run to its end twice, or has no record"
+    finished = [r for r in runs.values() if r.info.status == "FINISHED" and r is not parents[0]]
+    numbers = sorted(int(r.data.tags["trial.number"]) for r in finished)
+    assert numbers == sorted(t.number for t in ended), "a trial has run to its end twice, or has no record"
+    by_number = {int(r.data.tags["trial.number"]): r for r in finished}
     for trial in ended:
-        run = runs[trial.user_attrs["run_id"]]
-        assert run.data.tags["trial.number"] == str(trial.number)
+        run = by_number[trial.number]
+        assert trial.user_attrs.get("run_id", run.info.run_id) == run.info.run_id  # none where the store was away
         if trial.state is not TrialState.COMPLETE:
             continue
         points = client.get_metric_history(run.info.run_id, "val/accuracy")

@@ -10,7 +10,7 @@ import time
 import pytest
 from optuna.trial import TrialState
 
-from tests.faults.conftest import LONG, Record
+from tests.faults.conftest import LONG, Record, long_only
 from tests.faults.harness import SPACE, Campaign, check_whole, settings
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
@@ -50,7 +50,8 @@ def test_one_signal_lets_epochs_end(campaign: Campaign, record: Record, number: 
     record(f"{number.name} once, launcher {launcher}")
 
 
-@pytest.mark.parametrize("launcher", ["fused", "processes"] if LONG else ["fused"])
+@long_only
+@pytest.mark.parametrize("launcher", ["fused", "processes"])
 def test_two_signals_end_it_at_once(campaign: Campaign, record: Record, launcher: str) -> None:
     process = started(campaign, f"hydra/launcher={launcher}", "data=mnist")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
@@ -66,7 +67,8 @@ def test_two_signals_end_it_at_once(campaign: Campaign, record: Record, launcher
     record(f"SIGINT twice, launcher {launcher}")
 
 
-@pytest.mark.parametrize("number", SIGNALS if LONG else [signal.SIGTERM])
+@long_only
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_grid_is_stopped(campaign: Campaign, record: Record, number: signal.Signals) -> None:
     process = campaign.launch("-m", *settings(2000), "hydra/launcher=processes", "seed=1,2,3")
     while campaign.output(process).count("epoch    1/") < 2:

@@ -65,3 +65,18 @@ def test_a_jobs_reports_are_seen_by_the_tell(pair: Pair) -> None:
     numbers(mine)
     job._storage.set_trial_intermediate_value(trial._trial_id, 0, 3.0)
     assert mine.tell(trial, state=TrialState.PRUNED).value == 3.0
+
+
+def test_a_job_sees_its_own_reports_and_soon_what_the_sweeper_did(pair: Pair) -> None:
+    sweeper, job = pair
+    trial = sweeper.ask()
+    storage, trial_id = job._storage, trial._trial_id
+    for step in range(3):
+        storage.set_trial_intermediate_value(trial_id, step, 0.5)
+        assert list(storage.get_trial(trial_id).intermediate_values) == list(range(step + 1))
+    sweeper._storage.set_trial_user_attr(trial_id, "of the sweeper", 1)
+    storage.set_trial_user_attr(trial_id, "of the job", 1)
+    assert set(storage.get_trial(trial_id).user_attrs) == {"of the sweeper", "of the job"}
+    sweeper.tell(trial, state=TrialState.FAIL)
+    time.sleep(1.5 * REUSE_SECONDS)
+    assert storage.get_trial(trial_id).state is TrialState.FAIL

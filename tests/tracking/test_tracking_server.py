@@ -27,10 +27,11 @@ EXAMPLE = np.zeros((1, 28, 28), np.float32)
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def serving(folder: Path, *arguments: str, port: int | None = None) -> Iterator[str]:
+    if port is None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", *arguments, "--port", str(port), "--workers", "1"]
     env = {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
     with (folder / "server.log").open("w") as log:

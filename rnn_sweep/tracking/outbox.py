@@ -1,0 +1,190 @@
+"""Records on their way: on disk first, then into the store by one thread, which waits out the absence of that."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from rnn_sweep.tracking.delivery import Delivery, Record, may_pass
+from rnn_sweep.tracking.masks import first_line, mask
+
+FILE = "mlflow-outbox.jsonl"
+"""In a run's folder while the store does not have all of it."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+"""Seconds between two tries to reach a store that does not answer."""
+
+_log = logging.getLogger(__name__)
+
+
+class Outbox:
+    """One run's records, in order.
+
+    Args:
+        delivery: what brings them into the store.
+        folder: where they lie until then; None keeps them in memory alone.
+    """
+
+    def __init__(self, delivery: Delivery, folder: Path | None) -> None:
+        self.delivery = delivery
+        self.pending: deque[Record] = deque()
+        self.path = None if folder is None else folder / FILE
+        self._closed = False
+        self._file = None if self.path is None else _open(self.path)
+        config = delivery.config
+        self._write({"uri": mask(config.uri), "experiment": config.experiment, "run_id": delivery.run_id})
+
+    def put(self, record: Record) -> None:
+        """Hand over a record; returns at once."""
+        self._write({"kind": record.kind, "content": record.content})
+        self._closed |= record.kind == "close"
+        _courier.take(self, record)
+
+    def flush(self, seconds: float) -> bool:
+        """Wait until the store has all records, unless it is known not to answer; True when it has them."""
+        return _courier.wait(self, seconds)
+
+    def bring_one(self) -> None:
+        """Deliver the oldest record; called by the courier alone.
+
+        Raises:
+            Exception: it has to be brought again later.
+        """
+        record, before = self.pending[0], self.delivery.run_id
+        try:
+            self.delivery.bring(record)
+        except Exception as error:
+            if may_pass(error):
+                raise
+            reason = first_line(error, self.delivery.config.uri)
+            _log.error("run %s: %s not recorded: %s", self.delivery.run_id, record.kind, reason)
+        if self.delivery.run_id != before:
+            self._write({"run_id": self.delivery.run_id})
+        self.pending.popleft()
+        if self._closed and not self.pending:
+            self._remove()
+
+    def _write(self, line: dict[str, object]) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+        except OSError as error:  # the disk is full: memory is what is left
+            _log.warning("%s cannot be written (%s)", self.path, error.strerror)
+            self._file = None
+
+    def _remove(self) -> None:
+        if self._file is not None and self.path is not None:
+            self._file.close()
+            self.path.unlink(missing_ok=True)
+
+
+def _open(path: Path) -> IO[str] | None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        _log.warning("%s cannot be written (%s)", path, error.strerror)
+        return None
+    claim(file)
+    return file
+
+
+def claim(file: IO[str]) -> bool:
+    """Say that this process takes care of an outbox, until it closes the file or ends; False if another one does."""
+    if os.name != "posix":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def read(file: IO[str]) -> Iterator[dict[str, object]]:
+    """The lines of an outbox; one that was cut off when its writer was killed ends them."""
+    try:
+        yield from map(json.loads, file)
+    except ValueError:
+        return
+
+
+class _Courier:
+    """The thread that brings all runs' records of this process."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: deque[Outbox] = deque()
+        self._thread: threading.Thread | None = None
+        self.failing = False
+        """Whether the latest try failed."""
+
+    def take(self, outbox: Outbox, record: Record) -> None:
+        with self._changed:
+            outbox.pending.append(record)
+            if outbox not in self._waiting:
+                self._waiting.append(outbox)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="rnn-sweep-records", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def wait(self, outbox: Outbox, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while outbox.pending and not self.failing:
+                if not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                    break
+            return not outbox.pending
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                outbox = self._waiting[0]
+            try:
+                outbox.bring_one()
+            except Exception as error:
+                self._note(outbox, error)
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                self._note(outbox, None)
+                pause = FIRST_PAUSE
+
+    def _note(self, outbox: Outbox, error: Exception | None) -> None:
+        if error is not None and not self.failing:
+            reason = first_line(error, outbox.delivery.config.uri)
+            where = outbox.path or "memory"
+            _log.warning("the tracking store does not answer (%s); records wait for it in %s", reason, where)
+            _log.warning("`rnn-sweep sync` delivers what is left when this program has ended")
+        elif error is None and self.failing:
+            _log.info("the tracking store answers again")
+        with self._changed:
+            self.failing = error is not None
+            if error is not None:
+                self._waiting.rotate(-1)  # another run's store may answer
+            elif not outbox.pending:
+                self._waiting.remove(outbox)
+            self._changed.notify_all()
+
+
+_courier = _Courier()
+
+
+def failing() -> bool:
+    """Whether the store did not answer just now."""
+    return _courier.failing

@@ -1,0 +1,74 @@
+"""``rnn-sweep sync``: deliver what runs could not, because their store did not answer or their process was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from rnn_sweep.config import TrackingConfig
+from rnn_sweep.errors import UserError
+from rnn_sweep.tracking.delivery import Delivery, Record, may_pass
+from rnn_sweep.tracking.masks import first_line
+from rnn_sweep.tracking.outbox import FILE, claim, read
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What became of one outbox."""
+
+    path: Path
+    run_id: str | None
+    note: str = ""
+    """Why it is still there; empty when all was delivered."""
+
+
+def sync(root: Path, uri: str | None = None) -> Iterator[Synced]:
+    """Deliver every outbox below a folder, but for those of runs that are alive.
+
+    Args:
+        root: searched with all that is below it.
+        uri: the store; None is the one that the run was to be recorded in. Needed where that has a password, which is
+            not written down.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise UserError(f"sync: there is no folder {str(root)!r}")
+    for path in sorted(root.rglob(FILE)):
+        with path.open("r+", encoding="utf-8") as file:
+            yield _sync(path, file, uri) if claim(file) else Synced(path, None, "its run is alive")
+
+
+def _sync(path: Path, file: IO[str], uri: str | None) -> Synced:
+    lines: list[dict[str, Any]] = list(read(file))
+    if not lines:
+        path.unlink()
+        return Synced(path, None)
+    head, *records = lines
+    run_id = next((line["run_id"] for line in reversed(lines) if line.get("run_id")), None)
+    config = TrackingConfig(uri=uri or str(head["uri"]), experiment=str(head["experiment"]))
+    delivery = Delivery(config, run_id, path.parent, resumed=run_id is not None)
+    for line in records:
+        if "kind" not in line or (line["kind"] == "create" and run_id is not None):
+            continue
+        note = _bring(delivery, Record(line["kind"], line["content"]))
+        if note:
+            return Synced(path, delivery.run_id, note)
+        if line["kind"] == "create":
+            file.seek(0, 2)
+            file.write(f'{{"run_id": "{delivery.run_id}"}}\n')
+            file.flush()
+    path.unlink()
+    return Synced(path, delivery.run_id)
+
+
+def _bring(delivery: Delivery, record: Record) -> str:
+    """Deliver a record; why it has to be tried again, where it has to. One that is refused for good is passed over."""
+    try:
+        delivery.bring(record)
+    except Exception as error:
+        return first_line(error, delivery.config.uri) if may_pass(error) else ""
+    return ""

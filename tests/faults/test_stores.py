@@ -1,0 +1,167 @@
+"""Stores that go away: runs go on, keep their records on disk, and deliver them when the store is back."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import command
+from tests.faults.conftest import Record, long_only
+from tests.faults.harness import SMALL, SPACE, STUBBORN, Campaign, check_whole, settings
+from tests.tracking.test_tracking_server import serving
+
+SECONDS = 60
+"""For which a store is away."""
+OUTBOX = "mlflow-outbox.jsonl"
+
+
+def sync(folder: Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "rnn_sweep", "sync"]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def outboxes(campaign: Campaign) -> list[Path]:
+    return list(campaign.folder.rglob(OUTBOX))
+
+
+def longest_pause(campaign: Campaign) -> float:
+    """The longest time between two epochs of one trial, in seconds."""
+    pauses = []
+    for log in campaign.folder.glob("multirun/*/*/*/run.log"):
+        times = re.findall(r"^\[(\S+ \S+)\]\[rnn_sweep.display\]\[INFO\] - epoch", log.read_text(), re.MULTILINE)
+        stamps = [datetime.strptime(each, "%Y-%m-%d %H:%M:%S,%f") for each in times]
+        pauses += [(b - a).total_seconds() for a, b in itertools.pairwise(stamps)]
+    return max(pauses)
+
+
+def test_mlflows_server_goes_and_its_records_are_delivered_later(campaign: Campaign, record: Record) -> None:
+    folder = campaign.folder / "server"
+    folder.mkdir()
+    line = [*SMALL, "hydra/launcher=fused", "hydra.sweeper.n_trials=8"]
+    with serving(folder, "server") as campaign.tracking:
+        process = campaign.start(*line, f"tracking.uri={campaign.tracking}")
+        campaign.wait_for_another(process)
+    text = campaign.finish(process)  # the server never comes back while the sweep runs
+    assert "Traceback" not in text
+    assert outboxes(campaign)
+    assert sync(campaign.folder).returncode == 1, "there is nobody to deliver to"
+    port = campaign.tracking.rpartition(":")[2]
+    with serving(folder, "server", port=int(port)):
+        done = sync(campaign.folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert not outboxes(campaign)
+        campaign.finish(campaign.start(*line, f"tracking.uri={campaign.tracking}"))  # closes the sweep's own run
+        check_whole(campaign, 8)
+    record("MLflow's server is gone after the first trial; `rnn-sweep sync`")
+
+
+@long_only
+@pytest.mark.parametrize("how", ["stopped", "hangs"])
+@pytest.mark.parametrize("launcher", ["fused", "processes"])
+def test_mlflows_server_is_away_for_a_minute(campaign: Campaign, record: Record, launcher: str, how: str) -> None:
+    folder, epochs = campaign.folder / "server", 2500
+    folder.mkdir()
+    few = ["hydra.sweeper.n_trials=2", "hydra/sweeper/pruner=none", f"hydra/launcher={launcher}"]
+    with serving(folder, "server") as campaign.tracking:
+        process = campaign.start(*settings(epochs), *SPACE, *few, f"tracking.uri={campaign.tracking}")
+        campaign.wait_for(process, lambda trials: any(t.intermediate_values for t in trials))
+        if how == "hangs":
+            with frozen(folder):
+                time.sleep(SECONDS)
+    if how == "stopped":
+        time.sleep(SECONDS)
+    with serving(folder, "server", port=int(campaign.tracking.rpartition(":")[2])):
+        campaign.finish(process, seconds=900)
+        while outboxes(campaign) and sync(campaign.folder).returncode:
+            time.sleep(1)
+        check_whole(campaign, 2, epochs)
+    assert longest_pause(campaign) < 1, "the store's absence has held training up"
+    record(f"MLflow's server {how} for {SECONDS} s, launcher {launcher}")
+
+
+@contextmanager
+def frozen(folder: Path) -> Iterator[None]:
+    """Freeze the server that runs in ``folder``."""
+    import psutil
+
+    found = [p for p in psutil.process_iter() if p.pid != os.getpid() and _works_in(p, folder)]
+    for process in found:
+        process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in found:
+            process.send_signal(signal.SIGCONT)
+
+
+def _works_in(process: object, folder: Path) -> bool:
+    import psutil
+
+    try:
+        return Path(process.cwd()) == folder  # type: ignore[attr-defined]
+    except psutil.Error:
+        return False
+
+
+@long_only
+@pytest.mark.parametrize("launcher", ["fused", "processes"])
+def test_mlflows_database_is_locked(campaign: Campaign, record: Record, launcher: str) -> None:
+    line = [*SMALL, *STUBBORN, f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=10"]
+    process = campaign.start(*line)
+    campaign.wait_for_another(process)
+    with closing(sqlite3.connect(campaign.folder / "mlflow.db", timeout=30, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        time.sleep(SECONDS)
+        database.execute("ROLLBACK")
+    text = campaign.finish(process)
+    assert "Traceback" not in text
+    if outboxes(campaign):
+        assert sync(campaign.folder).returncode == 0
+        campaign.finish(campaign.start(*line))
+    check_whole(campaign, 10)
+    record(f"MLflow's sqlite locked for {SECONDS} s, launcher {launcher}")
+
+
+def fill(disk: Path) -> None:
+    with (disk / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(b"x" * 4096)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a disk of a given size")
+def test_the_disk_is_full_for_a_while(tmp_path: Path, record: Record) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this system lets nobody mount")
+    try:
+        line = command(*settings(300), f"hydra.run.dir={disk}/run")
+        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert process.stdout is not None
+        next(text for text in process.stdout if text.startswith("epoch   3/"))
+        fill(disk)
+        next(text for text in process.stdout if "no checkpoint of epoch" in text)
+        (disk / "filler").unlink()
+        text = process.communicate(timeout=120)[0]
+        assert process.returncode == 0, text
+        assert "epoch 300/300" in text
+        assert "Traceback" not in text
+        kept = {".hydra", "run.log", "checkpoint.pt", "result.json", "weights.safetensors"}
+        assert {path.name for path in (disk / "run").iterdir()} == kept
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
+    record("the disk of a run is full for a while")

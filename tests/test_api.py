@@ -1,0 +1,72 @@
+"""The program from Python, and the example notebook."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rnn_sweep
+from rnn_sweep import compose, train, trials
+from rnn_sweep.errors import UserError
+from tests.conftest import ROOT, STUDY
+
+
+def test_a_configuration_is_composed_as_on_the_command_line() -> None:
+    config = compose("experiment=smoke", "model.hidden_dim=32")
+    assert (config.model.hidden_dim, config.data.name, config.optimizer.lr) == (32, "digits", 0.01)
+    assert compose().data.name == "mnist", "and again"
+
+
+@pytest.mark.parametrize("override", ["modle=lstm", "model=lsmt", "model.hidden_dim=[1"])
+def test_a_mistake_is_one_message(override: str) -> None:
+    with pytest.raises(UserError, match=r"lsmt|modle|\[1") as error:
+        compose(override)
+    assert "\n" not in str(error.value)
+
+
+def test_a_refused_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"model\.layers must be >= 1, got 0"):
+        train("experiment=smoke", "model.layers=0")
+    with pytest.raises(UserError, match="there is no study 'nothing'"):
+        trials("nothing")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_trials_as_a_table(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(swept)
+    table = trials(STUDY)
+    assert list(table.index) == list(range(8))
+    assert set(table["state"]) == {"complete", "pruned"}
+    assert table["val/accuracy"].notna().sum() == (table["state"] == "complete").sum()
+    assert table["optimizer.lr"].between(1e-6, 1e-1).all()
+    assert table["run_id"].str.fullmatch("[0-9a-f]{32}").all()
+
+
+def test_names_come_when_they_are_asked_for() -> None:
+    assert {"compose", "train", "run_sweep", "trials"} <= set(dir(rnn_sweep))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        rnn_sweep.nothing  # noqa: B018
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path: Path) -> None:
+    nbformat: Any = pytest.importorskip("nbformat", reason="needs nbclient: pip install nbclient ipykernel")
+    notebook = Path(shutil.copy(ROOT / "examples" / "quickstart.ipynb", tmp_path))
+    execute = "from nbclient.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", execute, "--inplace", notebook.name], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    kept, found = (nbformat.read(path, 4) for path in (ROOT / "examples" / "quickstart.ipynb", notebook))
+    assert [cell.source for cell in kept.cells] == [cell.source for cell in found.cells]
+    for before, after in zip(kept.cells, found.cells, strict=True):
+        assert {o.output_type for o in before.get("outputs", [])} == {o.output_type for o in after.get("outputs", [])}
+    assert "8/8 ended" in str(found.cells)
+    assert (tmp_path / "studies" / "notebook.journal").exists()
