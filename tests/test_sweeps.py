@@ -103,6 +103,14 @@ def test_a_grid_is_one_parent_with_its_jobs(run: Run, tmp_path: Path) -> None:
     assert {r.info.status for r in recorded} == {"FINISHED"}
 
 
+@pytest.mark.parametrize("override", ["tracking=off", "tracking.uri=sqlite:///elsewhere.db"])
+def test_a_grids_own_run_goes_where_its_jobs_do(run: Run, tmp_path: Path, override: str) -> None:
+    done = run("-m", *SMALL, "seed=1,2", override)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+    assert (tmp_path / "elsewhere.db").exists() is ("elsewhere" in override)
+
+
 def test_a_grid_is_checked_before_its_first_job(run: Run, tmp_path: Path) -> None:
     done = run("-m", *SMALL, "model.layers=1,0")
     assert done.returncode == 2

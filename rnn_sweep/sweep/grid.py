@@ -47,7 +47,8 @@ def recorded(
             cfg = loader.load_sweep_config(config, list(job))
             if validate is not None:
                 _validate(validate, cfg, job)
-        parent = _begin(task, config, context, typed)
+        fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override() and not o.is_hydra_override()]
+        parent = _begin(task, config, context, typed, fixed)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -80,11 +81,13 @@ def _validate(validate: Callable[[DictConfig], None], cfg: DictConfig, job: Sequ
         raise UserError(f"{error} (in {' '.join(job)})") from None
 
 
-def _begin(task: TaskFunction, config: DictConfig, context: HydraContext, typed: list[str]) -> str | None:
+def _begin(
+    task: TaskFunction, config: DictConfig, context: HydraContext, typed: list[str], fixed: list[str]
+) -> str | None:
     hook = getattr(task, "rnn_sweep_begin", None)
     if hook is None or "trial" not in config:
         return None
-    defaults = context.config_loader.load_sweep_config(config, [])
+    defaults = context.config_loader.load_sweep_config(config, fixed)
     space = dict(line.partition("=")[::2] for line in typed if "=" in line)
     parent: str | None = hook(defaults, f"grid {' '.join(typed)}"[:IN_NAME], None, None, space)
     return parent
