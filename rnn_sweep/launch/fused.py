@@ -57,7 +57,7 @@ class Driver:
         self._killed = False
         self._populations = Populations(self._ended, lambda: self._killed, cores)
         self._admission = Admission(
-            lanes, lambda job: begin(job, load, threads=1), self._populations.idle, streaming=streaming
+            lanes, cores, lambda job: begin(job, load, threads=1), self._populations.idle, streaming=streaming
         )
         self._hydra = threading.Lock()
         self._closer = ThreadPoolExecutor(1, "fused-close")

@@ -36,9 +36,9 @@ class Running:
     execution: Execution
 
 
-def capacity(config: Config, threads: int) -> int:
-    """How many lanes like this one are worth training at once on ``threads`` threads."""
-    return max(LEAST_LANES, min(MOST_LANES, threads * UNITS_PER_THREAD // config.model.hidden_dim))
+def capacity(config: Config, cores: int) -> int:
+    """How many lanes like this one are worth training at once on ``cores`` threads."""
+    return max(LEAST_LANES, min(MOST_LANES, cores * UNITS_PER_THREAD // config.model.hidden_dim))
 
 
 class Admission:
@@ -46,15 +46,23 @@ class Admission:
 
     Args:
         lanes: jobs at once; None leaves that to :func:`capacity`.
+        cores: threads that train.
         open_job: opens a job's data and record; called in a thread of its own.
         idle: whether a population waits for a core.
         streaming: whether another job tends to be submitted when one has ended.
     """
 
     def __init__(
-        self, lanes: int | None, open_job: Callable[[Job], Execution], idle: Callable[[], bool], *, streaming: bool
+        self,
+        lanes: int | None,
+        cores: int,
+        open_job: Callable[[Job], Execution],
+        idle: Callable[[], bool],
+        *,
+        streaming: bool,
     ) -> None:
-        self._lanes, self._open_job, self._idle, self._streaming = lanes, open_job, idle, streaming
+        self._lanes, self._cores, self._open_job, self._idle = lanes, cores, open_job, idle
+        self._streaming = streaming
         self._changed = threading.Condition()
         self._waiting: list[Trial] = []
         self._alone: list[Trial] = []
@@ -179,12 +187,9 @@ class Admission:
 
     def _share(self, trial: Trial) -> float:
         """Part of the room that a job takes."""
-        import torch
-
         if self._lanes is not None or trial.job is None:
             return 1 / (self._lanes or 1)
-        config = trial.job.config
-        return 1 / capacity(config, config.trainer.threads or torch.get_num_threads())
+        return 1 / capacity(trial.job.config, self._cores)
 
     def _open_some(self) -> None:
         """Open jobs while there is room: first those that fit a population, then those that are many, then the oldest.
