@@ -16,7 +16,7 @@ from rnn_sweep.launch.fused_trial import Trial
 
 log = logging.getLogger(__name__)
 
-MOST_LANES = 16
+LANES_PER_CORE = 8
 LEAST_LANES = 4
 """Lanes at once, where the program chooses: more do not train faster, fewer leave a core idle."""
 UNITS_PER_THREAD = 1024
@@ -38,7 +38,7 @@ class Running:
 
 def capacity(config: Config, cores: int) -> int:
     """How many lanes like this one are worth training at once on ``cores`` threads."""
-    return max(LEAST_LANES, min(MOST_LANES, cores * UNITS_PER_THREAD // config.model.hidden_dim))
+    return max(LEAST_LANES, cores * min(LANES_PER_CORE, UNITS_PER_THREAD // config.model.hidden_dim))
 
 
 class Admission:
