@@ -3,10 +3,10 @@
 Run ``python benchmarks/scale.py [seconds]`` (2: how long each figure is measured).
 
 The model. N trials of L seconds on W workers, each of which reports every 1/f seconds; S sweepers that need a + b·n
-seconds of their own for the trial that follows n others (b: the sampler); a storage that takes R reports or Q trials a
-second. Whatever needs longest decides::
+seconds of their own for the trial that follows n others (b: the sampler, and counting trials); a storage that takes R
+reports or Q trials a second. Whoever is busy longest decides::
 
-    T = max(N·L/W,  N·(L·f/R + 1/Q),  (N·a + b·N²/2)/S)
+    T = max(N·(L + L·f/R + 1/Q + a + b·N/2)/W,  N·(L·f/R + 1/Q),  (N·a + b·N²/2)/S)
 
 The simulation plays the same with queues: a trial waits for a sweeper, its reports wait for the storage.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from storages import Capacity, measure_all
 
 HOUR = 3600.0
+HYDRA_SECONDS = 0.03
+"""Composing and starting one job, by ``benchmarks/sweeper.py``."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,10 @@ class Sweep:
     def seconds(self) -> float:
         """By the model."""
         n, s = self.trials, self.storage
-        work = n * self.length / min(self.workers, n)
-        stored = n * (self.length * self.reports / s.reports + 1 / s.trials)
-        asked = (n * self.own + self.sampler * n * n / 2) / self.sweepers
-        return max(work, stored, asked)
+        stored = self.length * self.reports / s.reports + 1 / s.trials
+        asked = self.own + self.sampler * n / 2
+        work = n * (self.length + stored + asked) / min(self.workers, n)
+        return max(work, n * stored, n * asked / self.sweepers)
 
     def simulated(self) -> float:
         """By playing it: events in the order of time."""
@@ -75,7 +78,7 @@ class Sweep:
         return done
 
 
-def sampler_cost(name: str, counts: tuple[int, int] = (100, 600)) -> tuple[float, float]:
+def sampler_cost(name: str, counts: tuple[int, int] = (200, 2_000)) -> tuple[float, float]:
     """Seconds of ask, three suggestions and tell in memory: the constant part, and the part for each earlier trial."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     times = []
@@ -88,13 +91,36 @@ def sampler_cost(name: str, counts: tuple[int, int] = (100, 600)) -> tuple[float
                 value=float(number % 17),
             )
             study.add_trial(trial)
-        began = time.process_time()
-        for _ in range(20):
+        each = []
+        for _ in range(25):
+            began = time.process_time()
             trial = study.ask()
             study.tell(trial, sum(trial.suggest_float(k, 0, 1) for k in "xyz"))
-        times.append((time.process_time() - began) / 20)
+            each.append(time.process_time() - began)
+        times.append(statistics.median(each))
     slope = max(0.0, (times[1] - times[0]) / (counts[1] - counts[0]))
     return max(times[0] - slope * counts[0], 0.0), slope
+
+
+def loop_cost(count: int = 2_000) -> float:
+    """Seconds for each earlier trial that the sweeper itself needs to start and end one: counting, finding the best."""
+    from rich.console import Console
+
+    from rnn_sweep.sweep.progress import Progress
+    from rnn_sweep.sweep.study import counted
+
+    study = optuna.create_study()
+    for number in range(count):
+        study.add_trial(optuna.trial.create_trial(value=float(number % 17)))
+    progress = Progress(study, count, 1, Console(quiet=True))
+    each = []
+    for _ in range(25):
+        began = time.process_time()
+        for _ in range(2):
+            counted(study.get_trials(deepcopy=False))
+        progress._recount()
+        each.append(time.process_time() - began)
+    return statistics.median(each) / count
 
 
 def check(base: Sweep) -> Iterator[str]:
@@ -126,12 +152,8 @@ def limits(storages: dict[str, Capacity], length: float) -> Iterator[str]:
 def hours(base: Sweep, sampler: str) -> Iterator[str]:
     """Time of whole sweeps, and what decides it."""
     workers = (1, 10, 100, 1_000, 10_000)
-    yield (
-        f"| trials ({sampler}) | "
-        + " | ".join(f"{w:,} workers" for w in workers)
-        + " |\n|---" * (len(workers) + 1)
-        + "|"
-    )
+    yield f"| trials ({sampler}) | " + " | ".join(f"{count:,} workers" for count in workers) + " |"
+    yield _rule(1 + len(workers))
     for trials in (100, 1_000, 10_000, 100_000, 1_000_000):
         cells = []
         for count in workers:
@@ -153,15 +175,19 @@ def main(seconds: float) -> None:
         print(f"| {kind} | {capacity.reports:,.0f} | {capacity.trials:,.0f} |")
     costs = {name: sampler_cost(f"{name}Sampler") for name in ("Random", "TPE")}
     for name, (own, slope) in costs.items():
-        print(f"\n{name}: {own * 1e3:.1f} ms a trial and {slope * 1e6:.1f} µs for each earlier trial", end="")
-    base = Sweep(1, 1, 60.0, 0.1, 1, costs["Random"][0] + 0.03, 0.0, storages["postgresql"])
-    print("\n\nModel and simulation, trials of 60 s on PostgreSQL:\n")
+        print(f"\n{name}: {own * 1e3:.1f} ms a trial and {slope * 1e6:.1f} µs for each earlier trial")
+    counting = loop_cost()
+    print(
+        f"\nThe sweeper itself: {counting * 1e6:.1f} µs for each earlier trial, and Hydra {HYDRA_SECONDS * 1e3:.0f} ms"
+    )
+    base = Sweep(1, 1, 60.0, 0.1, 1, costs["Random"][0] + HYDRA_SECONDS, counting, storages["postgresql"])
+    print("\nModel and simulation, trials of 60 s on PostgreSQL:\n")
     print(*check(base), sep="\n")
     print("\nWorkers that a storage keeps up with, by how often each reports; trials of 60 s:\n")
     print(*limits(storages, 60.0), sep="\n")
     for name, (own, slope) in costs.items():
         print("\nTrials of 60 s with 6 reports, a sweeper for each 16 workers, PostgreSQL:\n")
-        print(*hours(replace(base, own=own + 0.03, sampler=slope), name), sep="\n")
+        print(*hours(replace(base, own=own + HYDRA_SECONDS, sampler=slope + counting), name), sep="\n")
 
 
 if __name__ == "__main__":

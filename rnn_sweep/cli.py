@@ -113,8 +113,7 @@ def reproduce(
 ) -> None:
     """Train a run again from its recorded configuration and seed, and compare every figure with the record.
 
-    On one machine and the CPU a run comes out bit for bit; a trial that trained beside others in one batched network
-    differs by rounding. Exit status 0 is a match, 1 a difference above the tolerance.
+    On one machine and the CPU a run comes out bit for bit. Exit status 0 is a match, 1 a larger difference.
     """
     from rnn_sweep.commands import reproduce as again
 

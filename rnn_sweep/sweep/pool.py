@@ -63,7 +63,7 @@ class Pool(Protocol):
     def close(self, kill: bool = False) -> None:
         """End the pool after the submitted jobs; with ``kill`` drop waiting jobs and end running ones now.
 
-        Jobs of a launcher that offers no way to stop them (submitit) are left alone by ``kill``; their
+        Jobs of a launcher that offers no way to stop them (submitit_local) are left alone by ``kill``; their
         futures may never be done.
         """
 
@@ -169,7 +169,8 @@ class _SlotThreads:
     def __init__(self, launcher: Launcher, n_jobs: int) -> None:
         self.slots = n_jobs
         self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
-        self._kill_workers = _kill_joblib if _is(launcher, "JoblibLauncher") else None
+        stoppers = {"JoblibLauncher": _kill_joblib, "SlurmLauncher": slurm.cancel}
+        self._kill_workers = next((stop for kind, stop in stoppers.items() if _is(launcher, kind)), None)
         launchers = [_quiet(_sized(launcher, n_jobs)) for _ in range(n_jobs)]
         self._thaw: Callable[[], None] | None = _freeze_singleton_state()
         self._threads = [

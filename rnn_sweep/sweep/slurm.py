@@ -44,3 +44,12 @@ def _ask(*words: str) -> None:
     if done.returncode != 0:
         reason = " ".join((done.stderr or done.stdout).split())[:300]
         raise UserError(f"{what} failed: {reason}")
+
+
+def cancel() -> None:
+    """Cancel the jobs that this process has submitted and that have not ended, which submitit does not offer."""
+    from submitit.slurm.slurm import SlurmJob
+
+    jobs = sorted(SlurmJob.watcher._registered - SlurmJob.watcher._finished)
+    if jobs:
+        subprocess.run(["scancel", *jobs], capture_output=True, timeout=ANSWER_SECONDS, check=False)  # noqa: S603, S607

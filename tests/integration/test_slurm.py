@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -40,6 +42,24 @@ def test_a_cancelled_job_costs_its_own_trial_alone(server: Slurm, sweeps: Sweeps
     again = next(t for t in trials if t.user_attrs.get("retry_of") == failed[0].number)
     assert again.params == failed[0].params
     assert sum(t.state is TrialState.COMPLETE for t in trials) == 4
+
+
+def test_ctrl_c_twice_cancels_the_jobs(server: Slurm, sweeps: Sweeps) -> None:
+    process = sweeps.start(
+        "fate.py", "x=interval(0,1)", "seconds=100", "hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=5",
+        "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=c", "hydra.sweep.dir=out",
+        **server.env,
+    )  # fmt: skip
+    wait_until("two jobs run", lambda: server.command("squeue", "-h", "-t", "running").count("\n") == 2)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.7)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    wait_until("no job is left", lambda: not server.command("squeue", "-h"), 20)
+    states = [t.state for t in sweeps.study("c").trials]
+    assert states.count(TrialState.WAITING) == 2
+    assert TrialState.RUNNING not in states
 
 
 def test_an_array_of_sweepers_shares_a_study(server: Slurm, sweeps: Sweeps) -> None:

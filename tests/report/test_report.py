@@ -239,6 +239,22 @@ def test_seeds_that_tell_the_winner_from_the_runner_up() -> None:
     assert found.distinguishable
 
 
+def test_trials_of_several_replicates_bring_all_their_values(make: Make) -> None:
+    trials = [
+        trial(
+            a,
+            params={"a": a},
+            attrs={"replicates": [{"seed": s, "values": [a + s / 100], "run_id": None} for s in range(3)]},
+        )
+        for a in (0.5, 0.9)
+    ]
+    found = replicates(trials, maximize=True)
+    assert found is not None
+    assert list(found.groups[0].values) == pytest.approx([0.9, 0.91, 0.92])
+    assert found.distinguishable
+    assert "Over 3 seeds the best configuration has 0.91 ±" in make(study_of(trials))[1]
+
+
 @pytest.mark.parametrize(
     ("values", "answer"),
     [
