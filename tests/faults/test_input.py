@@ -39,7 +39,7 @@ def faults(row: list[str], status: int, text: str, left: set[str]) -> list[str]:
 
 
 def test_hostile_input(tmp_path: Path, record: Record) -> None:
-    lines = rows() if LONG else rows()[::16]
+    lines = rows() if LONG else rows()[::32]
     (tmp_path / "rows.json").write_text(json.dumps(lines))
     folder = tmp_path / "forge" / "deep" / "down"
     folder.mkdir(parents=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from tests.faults.conftest import LONG, Record
+from tests.faults.conftest import LONG, Record, long_only
 from tests.faults.harness import Campaign, settings
 
 GRID = [
@@ -49,7 +49,8 @@ def test_faulty_trials_disturb_no_others(campaign: Campaign, record: Record, lau
     record(f"NaN losses and exceptions beside sound trials, launcher {launcher}", tried=4)
 
 
-@pytest.mark.parametrize("launcher", ["fused", "processes"] if LONG else ["processes"])
+@long_only
+@pytest.mark.parametrize("launcher", ["fused", "processes"])
 def test_memory_runs_out(campaign: Campaign, record: Record, launcher: str) -> None:
     line = [*settings(), f"hydra/launcher={launcher}", *GRID, *TOLERANT]
     line = [each for each in line if not each.startswith("model.hidden_dim")]
