@@ -1,7 +1,7 @@
 # Everything here works in the environment that the README's second command makes; BIN names another one.
 BIN ?= .venv/bin
 
-.PHONY: check format test fast
+.PHONY: check format test fast faults
 
 check: ## lint, format, strict types, import contract
 	$(BIN)/ruff check .
@@ -18,3 +18,6 @@ test:
 
 fast: ## the tests that need neither MNIST nor many processes
 	$(BIN)/pytest -m "not slow"
+
+faults: ## what may happen to a sweep, tried on purpose; writes the table of docs/reliability.md; takes long
+	FAULTS=long $(BIN)/pytest -n 2 tests/faults

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,12 +66,20 @@ class Execution:
         from rnn_sweep.training import Entry, Observer
 
         job, record, reporter = self.job, self.record, self.reporter
+        limit = job.config.trainer.timeout
+        begun = time.monotonic()
+
+        def heed_time() -> None:
+            if limit is not None and time.monotonic() - begun > limit:
+                raise TimeoutError(f"trainer.timeout: the run has not ended within {limit:g} s")
 
         class Watcher(Observer):
             def step(self) -> None:
+                heed_time()
                 progress.step()
 
             def epoch(self, epoch: int, metrics: dict[str, float]) -> bool:
+                heed_time()  # a lane of a batched network is not told of steps
                 progress.epoch(epoch, metrics)
                 record.log_epoch(epoch, metrics)
                 value = metrics.get(job.config.objective[0])

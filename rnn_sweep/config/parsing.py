@@ -134,7 +134,7 @@ def _optimizer(node: dict[Any, Any]) -> OptimizerConfig:
 
 def _scheduler(node: dict[Any, Any]) -> SchedulerConfig:
     name = node.get("name", "none")
-    if name not in SCHEDULERS:
+    if not isinstance(name, str) or name not in SCHEDULERS:
         raise UserError(f"scheduler.name must be a known schedule, got {name!r}; {near(str(name), SCHEDULERS)}")
     defaults = SCHEDULERS[name]
     given = {k: v for k, v in node.items() if k != "name"}

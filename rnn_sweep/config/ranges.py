@@ -17,6 +17,9 @@ from rnn_sweep.config.schema import (
 )
 from rnn_sweep.errors import UserError, near
 
+MOST_UNITS, MOST_LAYERS = 1_000_000, 1_000
+"""Beyond what any memory holds; a number with too many digits is a slip."""
+
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
@@ -26,6 +29,11 @@ def _one_of(key: str, value: str, known: Sequence[str]) -> None:
 def _at_least(key: str, value: float, low: float) -> None:
     if not (math.isfinite(value) and value >= low):
         raise UserError(f"{key} must be >= {low}, got {value!r}")
+
+
+def _at_most(key: str, value: int, high: int) -> None:
+    if value > high:
+        raise UserError(f"{key} must be <= {high}, got {value!r}")
 
 
 def check_seed(key: str, value: int) -> None:
@@ -38,7 +46,9 @@ def check_model(model: ModelConfig) -> None:
     """Refuse a model out of range, or one whose settings contradict its cell. Raises :class:`UserError`."""
     _one_of("model.cell", model.cell, CELLS)
     _at_least("model.hidden_dim", model.hidden_dim, 1)
+    _at_most("model.hidden_dim", model.hidden_dim, MOST_UNITS)
     _at_least("model.layers", model.layers, 1)
+    _at_most("model.layers", model.layers, MOST_LAYERS)
     if not 0 <= model.dropout < 1:
         raise UserError(f"model.dropout must lie in [0, 1), got {model.dropout!r}")
     _one_of("model.init", model.init, INITS)
@@ -73,4 +83,6 @@ def check_trainer(trainer: TrainerConfig) -> None:
         raise UserError(f"trainer.clip_norm must be a finite number > 0 or null, got {trainer.clip_norm!r}")
     if trainer.patience is not None:
         _at_least("trainer.patience", trainer.patience, 1)
+    if trainer.timeout is not None and not (math.isfinite(trainer.timeout) and trainer.timeout > 0):
+        raise UserError(f"trainer.timeout must be a finite number of seconds > 0 or null, got {trainer.timeout!r}")
     _one_of("trainer.precision", trainer.precision, PRECISIONS)

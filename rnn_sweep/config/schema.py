@@ -91,6 +91,8 @@ class TrainerConfig:
     """Largest global gradient norm; None is no clipping."""
     patience: int | None = None
     """Epochs without a better validation accuracy before the run ends; None is never."""
+    timeout: float | None = None
+    """Seconds that a run may train, counted from its start or from where it is resumed; None is no limit."""
     precision: str = "fp32"
     resume: str | None = None
     """Output folder of the run to go on with."""

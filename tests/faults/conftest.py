@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults import ledger
 from tests.faults.harness import Campaign
-from tests.faults.ledger import Ledger
 
 LONG = os.environ.get("FAULTS") == "long"
 
@@ -17,8 +18,8 @@ long_only = pytest.mark.skipif(not LONG, reason="part of `make faults`")
 
 Record = Callable[..., None]
 
-_ledger = Ledger()
-_failed: list[str] = []
+LEDGER = "FAULTS_LEDGER"
+"""Variable with the file that the processes of a long form share."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,7 +35,8 @@ def record(request: pytest.FixtureRequest) -> Record:
     """Count a fault: ``record(fault, tried=…)``, at the end of a test, all of which was kept."""
 
     def call(fault: str, *, tried: int = 1) -> None:
-        _ledger.record(fault, request.node.nodeid, tried=tried, kept=tried)
+        if LEDGER in os.environ:
+            ledger.append(Path(os.environ[LEDGER]), fault, request.node.nodeid, tried)
 
     return call
 
@@ -47,15 +49,18 @@ def campaign(tmp_path: Path) -> Iterator[Campaign]:
     own.end()
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Keep in mind what failed."""
-    if report.failed:
-        _failed.append(report.nodeid)
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin a ledger, where this is the long form, and neither one of its workers nor one of several sessions."""
+    if LONG and LEDGER not in os.environ:
+        handle, name = tempfile.mkstemp(prefix="faults-", suffix=".jsonl")
+        os.close(handle)
+        os.environ[LEDGER] = name
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the table when the whole long form has passed."""
-    whole = {path.name for path in Path(__file__).parent.glob("test_*.py")}
-    seen = {item.path.name for item in session.items}
-    if LONG and not _failed and whole <= seen:
-        _ledger.write()
+    if not LONG or hasattr(session.config, "workerinput") or exitstatus != 0:
+        return
+    noted = Path(os.environ[LEDGER])
+    if {path.name for path in Path(__file__).parent.glob("test_*.py")} == ledger.files(noted):
+        ledger.write(noted)

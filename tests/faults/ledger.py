@@ -2,53 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from collections import Counter
 from pathlib import Path
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
-@dataclass
-class Row:
-    """One fault."""
-
-    fault: str
-    command: str
-    tried: int = 0
-    kept: int = 0
+def append(file: Path, fault: str, test: str, tried: int) -> None:
+    """Note that a fault was caused ``tried`` times by a test that then found nothing lost; processes share the file."""
+    with file.open("a", encoding="utf-8") as ledger:
+        ledger.write(json.dumps([test.partition("[")[0], fault, tried]) + "\n")
 
 
-@dataclass
-class Ledger:
-    """Counts by fault, in the order in which they were tried first."""
+def files(file: Path) -> set[str]:
+    """Names of the test files that have noted something."""
+    return {Path(test.partition("::")[0]).name for test, _, _ in _lines(file)}
 
-    rows: dict[str, Row] = field(default_factory=dict)
 
-    def record(self, fault: str, test: str, *, tried: int, kept: int) -> None:
-        """Add to a fault's counts.
+def write(file: Path, page: Path = PAGE) -> None:
+    """Put the table of what was noted in its place on the page. Every test has passed, hence nothing was lost."""
+    tried: Counter[tuple[str, str]] = Counter()
+    for test, fault, times in _lines(file):
+        tried[test, fault] += times
+    rows = [f"| {fault} | {n} of {n} | `FAULTS=long pytest {test}` |" for (test, fault), n in sorted(tried.items())]
+    table = "\n".join(["| fault | nothing lost | command |", "|---|---|---|", *rows])
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{page} has no place for the table")
+    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
 
-        Args:
-            fault: in words; the row's name.
-            test: the test's node id, which reproduces it.
-            tried: times that the fault was caused.
-            kept: times after which nothing was lost.
-        """
-        command = f"FAULTS=long pytest {test.partition('[')[0]}"
-        row = self.rows.setdefault(fault, Row(fault, command))
-        row.tried += tried
-        row.kept += kept
 
-    def table(self) -> str:
-        """The rows as Markdown."""
-        lines = ["| fault | nothing lost | command |", "|---|---|---|"]
-        lines += [f"| {row.fault} | {row.kept} of {row.tried} | `{row.command}` |" for row in self.rows.values()]
-        return "\n".join(lines)
-
-    def write(self, page: Path = PAGE) -> None:
-        """Put the table in its place on the page."""
-        before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not (begin and end):
-            raise ValueError(f"{page} has no place for the table")
-        page.write_text(f"{before}{begin}\n{self.table()}\n{end}{after}", encoding="utf-8")
+def _lines(file: Path) -> list[tuple[str, str, int]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
