@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.storage import STORAGE_VARIABLE, masked, open_storage, quiet, unmasked
+from rnn_sweep.storage import STORAGE_VARIABLE, masked, open_patiently, open_storage, quiet, unmasked
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -144,7 +144,12 @@ class Reporter:
 
         identity = self._identity or {}
         storage = _shared_storage(str(identity["storage"]))
-        study = optuna.load_study(study_name=str(identity["study_name"]), storage=storage)
+        name, url = str(identity["study_name"]), str(identity["storage"])
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            where = "a journal or sqlite file must lie in a folder that all machines share"
+            raise UserError(f"trial.storage={url} holds no study {name!r} on this machine; {where}") from None
         node = study.user_attrs.get(PRUNER_ATTR)
         study.pruner = build_pruner(json.loads(node) if node else None)
         return study
@@ -192,4 +197,4 @@ def build_pruner(node: Mapping[str, Any] | None) -> BasePruner:
 @functools.lru_cache(maxsize=4)
 def _shared_storage(url: str) -> BaseStorage:
     """One open storage for all trials of a worker process: replaying a journal costs time."""
-    return open_storage(url)
+    return open_patiently(url)

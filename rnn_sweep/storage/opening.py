@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,10 @@ ANSWER_SECONDS = 8.0
 _GRPC_PORT = 13000
 _EXTRAS = {"postgresql": "postgresql", "redis": "redis", "rediss": "redis", "grpc": "grpc"}
 """By scheme, the extra of this package that installs the driver."""
+
+
+class Unreachable(UserError):  # noqa: N818 - what happened, which may pass
+    """The storage did not answer, or was not ready."""
 
 
 @contextmanager
@@ -44,9 +50,12 @@ def open_storage(url: str) -> BaseStorage:
     :mod:`rnn_sweep.storage.patience`.
 
     Raises:
-        UserError: a bad URL, a driver that is missing, a store that cannot be reached or written or refuses
-            the password, or a schema that this version of Optuna does not take.
+        UserError: a bad URL, a driver that is missing, a store that cannot be written, or a schema that this version
+            of Optuna does not take.
+        Unreachable: a server that is not there, or does not let this program in.
     """
+    from rnn_sweep.storage.patience import is_break, patient
+
     full = unmasked(url)
     scheme, _, place = full.partition("://")
     try:
@@ -57,8 +66,6 @@ def open_storage(url: str) -> BaseStorage:
                 from rnn_sweep.storage.journal import JournalFile
 
                 return JournalStorage(JournalFile(Path(place)))
-            from rnn_sweep.storage.patience import patient
-
             openers = {"redis": _open_redis, "rediss": _open_redis, "grpc": _open_proxy}
             return patient(openers.get(scheme, _open_database)(full), full)
     except UserError:
@@ -67,9 +74,22 @@ def open_storage(url: str) -> BaseStorage:
         raise UserError(f"hydra.sweeper.storage={masked(url)} needs {_missing(error, scheme)}") from None
     except Exception as error:  # the drivers' own exception types are not importable without them
         driver = getattr(error.__cause__ or error, "orig", None) or error  # SQLAlchemy's own text adds a paragraph
-        raise UserError(
-            f"hydra.sweeper.storage={masked(url)} cannot be opened: {scrubbed(str(driver), full)}"
-        ) from None
+        kind = Unreachable if isinstance(error, OSError) or is_break(error) else UserError
+        raise kind(f"hydra.sweeper.storage={masked(url)} cannot be opened: {scrubbed(str(driver), full)}") from None
+
+
+def open_patiently(url: str) -> BaseStorage:
+    """As :func:`open_storage`, for a job whose sweep has begun: waits for a server as long as later calls would."""
+    from rnn_sweep.storage.patience import PATIENCE_SECONDS
+
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return open_storage(url)
+        except Unreachable:
+            if time.monotonic() > end:
+                raise
+        time.sleep(random.uniform(0.5, 2.0))  # noqa: S311 - so that many do not come back at once
 
 
 def _missing(error: ImportError, scheme: str) -> str:

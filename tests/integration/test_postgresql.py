@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from optuna.trial import TrialState
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.storage import open_storage
+from rnn_sweep.storage import open_patiently, open_storage
+from rnn_sweep.storage.opening import Unreachable
 from tests.integration import services
 from tests.integration.conftest import Load, close
 from tests.sweep.conftest import Sweeps
@@ -67,6 +69,18 @@ def test_the_server_goes_away_and_comes_back(
     states = [t.state for t in study.trials]
     assert states.count(TrialState.COMPLETE) == 12
     assert TrialState.RUNNING not in states
+
+
+def test_a_job_that_begins_meanwhile_waits(database: str, postgresql: services.PostgreSQL) -> None:
+    postgresql.control("-m", "immediate", "stop")
+    with pytest.raises(Unreachable, match="refused"):
+        open_storage(database)
+    comes_back = threading.Timer(1.5, postgresql.start)
+    comes_back.start()
+    storage = open_patiently(database)
+    assert storage.get_all_studies() == []
+    comes_back.join()
+    close(storage)
 
 
 def test_the_password_stays_out_of_records(

@@ -100,3 +100,9 @@ def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
     again.tell(again.ask(), 2.0)
     states = [t.state for t in optuna.load_study(study_name="t", storage=open_storage(url)).trials]
     assert states == [TrialState.COMPLETE] * 2
+
+
+def test_a_study_that_this_machine_does_not_have(tmp_path: Path) -> None:
+    url = f"journal://{tmp_path}/not-shared.journal"
+    with pytest.raises(UserError, match=r"holds no study 's' on this machine; .* all machines share"):
+        Reporter({"study_name": "s", "storage": url, "number": 0}).report(0, 1.0)
