@@ -57,13 +57,16 @@ def leaderboard(
 ) -> None:
     """The best trials of a study with their parameters; with several objectives the Pareto front."""
     from rnn_sweep.sweep.results import leaderboard as table
+    from rnn_sweep.sweep.results import ranked
+    from rnn_sweep.sweep.tally import counts
 
     found = _study(study, storage)
     if csv:
         found.trials_dataframe().to_csv(sys.stdout, index=False)
         return
-    if not found.get_trials(deepcopy=False):
-        print(f"study {study} has no trials yet")
+    if not ranked(found):
+        states = ", ".join(f"{n} {state}" for state, n in counts(found.get_trials(deepcopy=False)).items())
+        print(f"study {study} has no complete trial: {states or 'it is empty'}")
         return
     _console().print(table(found, top))
 

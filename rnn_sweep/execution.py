@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_IN_NAME = 120
+"""Characters of the overrides that the name of a grid's run shows."""
+
 RESULT_FILE = "result.json"
 
 _TAGGED = ("study_name", "number", "replicate", "retry_of")
@@ -195,7 +198,7 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None, threads
         output_dir=job.folder,
         parent_run_id=trial.get("parent_run_id"),
         run_id=job.resume["run_id"] if job.resume else None,
-        run_name=_name(trial),
+        run_name=_name(trial, job.overrides),
         tags={"threads": str(threads or _threads(config))}
         | {f"trial.{key}": str(trial[key]) for key in _TAGGED if key in trial},
         script=job.script,
@@ -218,10 +221,11 @@ def _threads(config: Config) -> int:
     return config.trainer.threads or torch.get_num_threads()
 
 
-def _name(trial: Mapping[str, Any]) -> str | None:
-    """What a trial's run is called; None for a run that is no trial."""
+def _name(trial: Mapping[str, Any], overrides: Sequence[str]) -> str | None:
+    """What a sweep's run is called: by its trial, or by what is its own in a grid; None for a run of no sweep."""
     if "number" not in trial:
-        return None
+        own = [o for o in overrides if o.partition("=")[0] in trial.get("swept", ())]
+        return " ".join(own)[:_IN_NAME] or None
     again = f" (trial {trial['retry_of']} again)" if "retry_of" in trial else ""
     replicate = f" replicate {trial['replicate']}" if "replicate" in trial else ""
     return f"trial {trial['number']}{replicate}{again}"

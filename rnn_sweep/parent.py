@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,8 @@ def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
     from rnn_sweep.tracking import registry, sweeps
 
     parent = _open.pop(parent_run_id)
+    if "counts" not in summary:
+        summary = {**summary, **_read_back(parent.config, parent_run_id)}
     tracking, best = parent.config.tracking, summary.get("best")
     tags = {"command": str(summary.get("command", "")), sweeps.NOTE: str(summary.get("note", ""))}
     if best is not None and best["run_id"] is not None:
@@ -106,13 +109,39 @@ def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
     parent.run.finish(state, {}, history=(), model=None, example=None, files=())
 
 
+def _read_back(config: Config, parent_run_id: str) -> dict[str, Any]:
+    """The same of a grid, which has no study: from its runs' records.
+
+    There is a best one where the runs record the objective as the search would see it.
+    """
+    from rnn_sweep.tracking import sweeps
+
+    runs = sweeps.children(config.tracking, parent_run_id)
+    counts = Counter(run.state for run in runs)
+    told = f"{len(runs)} runs: {', '.join(f'{n} {state}' for state, n in counts.most_common())}."
+    key, sign = _RECORDED.get(config.objective[0], ("", 1))
+    done = [run for run in runs if run.state == State.COMPLETE.value and key in run.metrics]
+    if not done:
+        return {"counts": counts, "note": told}
+    best = max(done, key=lambda run: sign * run.metrics[key])
+    value = best.metrics[key]
+    note = f"{told} The best {config.objective[0]}, {value:.6g}, is that of `{best.name.replace('`', ' ')}`."
+    return {"counts": counts, "best": {"values": [value], "run_id": best.run_id}, "note": note}
+
+
+_RECORDED = {"val/accuracy": ("val/accuracy_best", 1), "parameters": ("parameters", -1), "seconds": ("seconds", -1)}
+"""Objectives whose value a run keeps: the metric that holds it, and whether more is better (1) or worse (-1)."""
+
+
 def _metrics(summary: Mapping[str, Any], objectives: tuple[str, ...]) -> dict[str, float]:
     metrics = {"trials": float(summary["trials"])}
     metrics |= {f"trials/{state}": float(n) for state, n in summary.get("counts", {}).items()}
     metrics |= {f"epochs/{key}": float(n) for key, n in (summary.get("epochs") or {}).items()}
     best = summary.get("best")
     if best is not None:
-        metrics |= {"best_trial": float(best["number"]), "best_value": float(best["values"][0])}
+        metrics["best_value"] = float(best["values"][0])
+        if "number" in best:
+            metrics["best_trial"] = float(best["number"])
         if len(objectives) > 1:
             metrics |= {f"best/{name}": float(v) for name, v in zip(objectives, best["values"], strict=False)}
     return metrics

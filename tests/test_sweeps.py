@@ -98,6 +98,12 @@ def test_a_grid_is_one_parent_with_its_jobs(run: Run, tmp_path: Path) -> None:
     (parent,) = [r for r in recorded if "mlflow.parentRunId" not in r.data.tags]
     children = [r for r in recorded if r is not parent]
     assert {r.data.params["seed"] for r in children} == {"1", "2", "3"}
+    assert {r.data.tags["mlflow.runName"] for r in children} == {"seed=1", "seed=2", "seed=3"}
+    highest = max(r.data.metrics["val/accuracy_best"] for r in children)
+    best = next(r for r in children if r.info.run_id == parent.data.tags["best_run_id"])
+    assert parent.data.metrics["trials/complete"] == 3
+    assert parent.data.metrics["best_value"] == best.data.metrics["val/accuracy_best"] == highest
+    assert f"`{best.data.tags['mlflow.runName']}`" in parent.data.tags["mlflow.note.content"]
     assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
     assert parent.data.metrics["trials"] == 3
     assert {r.info.status for r in recorded} == {"FINISHED"}

@@ -90,6 +90,7 @@ _FACTS = {
     "retry of trial": "trial.retry_of",
     "error": "error",
     "best trial's run": "best_run_id",
+    "command": "command",
     "folder": "output_dir",
     "commit": "mlflow.source.git.commit",
 }

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from rnn_sweep.errors import UserError
 from rnn_sweep.sweep.compose import cached
+from rnn_sweep.sweep.space import quoted
 from rnn_sweep.sweep.stop import Stop
 
 Split = Callable[[Any, "int | None"], Sequence[Sequence[Sequence[str]]]]
@@ -41,6 +42,7 @@ def recorded(
     loader = cached(context.config_loader)
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(typed)
     jobs = [job for batch in split(parsed, None) for job in batch]
+    swept = [quoted(override.get_key_element()) for override in parsed if override.is_sweep_override()]
     try:
         validate = getattr(task, "rnn_sweep_validate", None)
         for job in jobs:
@@ -56,7 +58,7 @@ def recorded(
     with Stop() as stop:
         try:
             with stop.raising():
-                yield [f"trial={{parent_run_id:{parent}}}"] if parent else []
+                yield [f"trial={{parent_run_id:{parent},swept:[{','.join(swept)}]}}"] if parent else []
             reason = "done"
         except KeyboardInterrupt:
             reason = "interrupted"

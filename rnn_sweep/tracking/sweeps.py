@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from rnn_sweep.config import TrackingConfig
@@ -44,6 +45,34 @@ def annotate(
         for file in files:
             folder = "pictures" if file.suffix == ".png" else None
             store.client.log_artifact(run_id, str(file), folder)
+
+
+@dataclass(frozen=True)
+class Child:
+    """A run below a sweep's, as it is recorded."""
+
+    run_id: str
+    name: str
+    state: str
+    metrics: Mapping[str, float]
+
+
+def children(config: TrackingConfig, parent_run_id: str) -> list[Child]:
+    """The runs below a parent, the first to start first; none where the store does not answer, which the log says."""
+    store, found = open_store(config), []
+    with recording(store, parent_run_id, "what its runs brought"):
+        experiment = store.client.get_run(parent_run_id).info.experiment_id
+        below, token = f"tags.\"mlflow.parentRunId\" = '{parent_run_id}'", None
+        while True:
+            page = store.client.search_runs([experiment], below, order_by=["attributes.start_time"], page_token=token)
+            found += [
+                Child(run.info.run_id, run.info.run_name, run.data.tags.get("state", "running"), run.data.metrics)
+                for run in page
+            ]
+            token = page.token
+            if not token:
+                break
+    return found
 
 
 @contextmanager

@@ -72,6 +72,21 @@ def test_the_leaderboard(swept: Path, rnn_sweep: Command, study: optuna.Study) -
     assert "params_optimizer.lr" in table[0]
 
 
+def test_a_leaderboard_without_a_complete_trial(tmp_path: Path, rnn_sweep: Command) -> None:
+    storage = open_storage(f"journal://{tmp_path}/studies/new.journal")
+    study = optuna.create_study(study_name="new", storage=storage)
+    assert "it is empty" in rnn_sweep(tmp_path, "leaderboard", "new").out
+    study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+    study.ask()
+    answer = rnn_sweep(tmp_path, "leaderboard", "new")
+    assert answer.status == 0
+    assert "no complete trial: 1 failed, 1 running" in answer.out
+    refused = rnn_sweep(tmp_path, "resume", "new")
+    assert refused.status == 2
+    assert "records no command" in refused.err
+    assert "has no complete trial yet" in rnn_sweep(tmp_path, "reproduce", "new").err
+
+
 def test_a_run_is_shown_by_the_beginning_of_its_id(swept: Path, rnn_sweep: Command, best: str) -> None:
     shown = rnn_sweep(swept, "show", best[:7]).out
     for words in (
