@@ -103,7 +103,8 @@ def sweep(
     with stop:
         study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
         prepare(config, settings, url)
-        command = Command([f"hydra.sweeper.storage={masked(url)}" if _names_storage(a) else a for a in sys.argv[1:]])
+        typed = settings.storage or url
+        command = Command([argument.replace(typed, masked(typed)) for argument in sys.argv[1:]])
         record.note(study, plan, task, command)
         with Presence(study) as presence:
             study.sampler = make_sampler(plan, presence.session) if presence.session else sampler
@@ -165,13 +166,6 @@ def _work(
     return reason, loop.failure
 
 
-def _names_storage(argument: str) -> bool:
-    return (
-        argument.startswith("hydra.sweeper.storage=")
-        and masked(argument.partition("=")[2]) != argument.partition("=")[2]
-    )
-
-
 def prepare(config: DictConfig, settings: Settings, url: str) -> None:
     """Change the configuration that jobs get: no password in it, no ``trial`` in folder names."""
     lines: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
@@ -179,7 +173,7 @@ def prepare(config: DictConfig, settings: Settings, url: str) -> None:
     secret = settings.storage is not None and masked(settings.storage) != settings.storage
     if secret:
         os.environ[STORAGE_VARIABLE] = url  # what jobs on this machine complete the masked URL from
-        lines = [line for line in lines if not line.startswith("hydra.sweeper.storage=")]
+        lines = [line for line in lines if not line.lstrip("+").startswith("hydra.sweeper.storage=")]
         extra.append(f"hydra.sweeper.storage={quoted(masked(url))}")
     keys = list(config.hydra.job.config.override_dirname.exclude_keys)
     if "trial" in config and "trial" not in keys:

@@ -83,21 +83,26 @@ def test_a_job_that_begins_meanwhile_waits(database: str, postgresql: services.P
     close(storage)
 
 
+@pytest.mark.parametrize("typed", ["hydra.sweeper.storage={}", '++hydra.sweeper.storage="{}?application_name=x"'])
 def test_the_password_stays_out_of_records(
-    sweeps: Sweeps, database: str, postgresql: services.PostgreSQL, monkeypatch: pytest.MonkeyPatch
+    sweeps: Sweeps, database: str, postgresql: services.PostgreSQL, monkeypatch: pytest.MonkeyPatch, typed: str
 ) -> None:
     """In the URL, as a careless user types it; the workers get it all the same."""
     monkeypatch.delenv("PGPASSWORD")
     url = database.replace("sweep@", f"sweep:{postgresql.password.replace('@', '%40')}@")
     out, err = sweeps.run(
         "curve.py", "slope=choice(1,2)", "hydra/launcher=processes", "hydra.sweeper.n_trials=2",
-        "hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=p", "hydra.sweep.dir=out", f"hydra.sweeper.storage={url}",
+        "hydra.sweeper.n_jobs=1", "hydra.sweeper.study_name=p", "hydra.sweep.dir=out", typed.format(url),
     )  # fmt: skip
     written = [path.read_bytes() for path in sweeps.folder.rglob("*") if path.is_file()]
-    recorded = str(postgresql.sql("SELECT value_json FROM trial_user_attributes", database.rpartition("/")[2]))
-    for secret in ("s3cret",):
-        assert secret not in out + err + recorded
-        assert not [content for content in written if secret.encode() in content]
+    name = database.rpartition("/")[2]
+    recorded = [
+        postgresql.sql(f"SELECT value_json FROM {table}_user_attributes", name)  # noqa: S608
+        for table in ("study", "trial")
+    ]
+    assert all(recorded)
+    assert "s3cret" not in f"{out}{err}{recorded}"
+    assert not [content for content in written if b"s3cret" in content]
 
 
 def test_the_password_file(
