@@ -23,7 +23,9 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, wait
 from multiprocessing.process import BaseProcess
@@ -72,10 +74,11 @@ class ProcessPool:
         setup = packed_setup(context, task, config, "processes")
         threads = str(max(1, cores() // slots))
         environment = {name: threads for name in _THREAD_VARIABLES if name not in os.environ}
-        self._marks = tempfile.TemporaryDirectory(prefix="rnn-sweep-")
+        marks = Path(tempfile.mkdtemp(prefix="rnn-sweep-"))
+        # A launcher that nobody closes goes with its last reference, as its workers do.
+        self._forget_marks = weakref.finalize(self, shutil.rmtree, marks, ignore_errors=True)
         self._workers = [
-            _Worker(setup, {**environment, **gpus.assigned(slot)}, Path(self._marks.name, str(slot)))
-            for slot in range(slots)
+            _Worker(setup, {**environment, **gpus.assigned(slot)}, marks / str(slot)) for slot in range(slots)
         ]
         # Last in, first out: a sweep with fewer jobs than slots starts no more workers than it needs.
         self._idle: LifoQueue[_Worker] = LifoQueue()
@@ -107,7 +110,7 @@ class ProcessPool:
         with ThreadPoolExecutor(self.slots) as stopping:
             for each in self._workers:
                 stopping.submit(each.stop, kill)
-        self._marks.cleanup()
+        self._forget_marks()
 
     def _run(self, overrides: list[str], index: int) -> JobReturn:
         own = self._idle.get()
