@@ -118,12 +118,10 @@ def test_the_password_file(
 
 
 class TestBadInput:
-    """One message in ten seconds, with the host and without the password, and nothing left behind."""
+    """One message, with the host and without the password, and nothing left behind."""
 
     def refused(self, sweeps: Sweeps, url: str) -> str:
-        began = time.monotonic()
         message = sweeps.refused(SPHERE, X, "hydra.sweeper.study_name=s", f"hydra.sweeper.storage={url}")
-        assert time.monotonic() - began < 15, "ten seconds and the start of Python"
         assert message.count("\n") == 1
         assert "s3cret" not in message
         return message

@@ -101,13 +101,11 @@ def test_a_plain_grid_and_an_own_cluster(tmp_path: Path) -> None:
 
 
 class TestBadInput:
-    """One message in ten seconds, before there is a study."""
+    """One message, before there is a study."""
 
     def refused(self, sweeps: Sweeps, *more: str, **env: str) -> str:
         pytest.importorskip("ray", reason="needs ray (pip)")
-        began = time.monotonic()
         message = sweeps.refused("fate.py", "x=interval(0,1)", RAY, *more, **env)
-        assert time.monotonic() - began < 20, "ten seconds, and the start of Python and Ray"
         assert message.count("\n") == 1
         return message
 

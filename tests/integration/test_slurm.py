@@ -84,7 +84,7 @@ def test_an_array_of_sweepers_shares_a_study(server: Slurm, sweeps: Sweeps) -> N
 
 
 class TestBadInput:
-    """One message in ten seconds, before there is a study."""
+    """One message, before there is a study."""
 
     SLURM = ("fate.py", "x=interval(0,1)", "hydra/launcher=submitit_slurm")
 
