@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# A server of MLflow then is two processes; with its job queue it is ten, which take seconds of both cores to start.
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 STUDY, MODEL = "small", "smallest"

@@ -20,11 +20,10 @@ pytestmark = pytest.mark.slow
 
 
 def test_sweepers_record_on_a_server(
-    database: str, postgresql: services.PostgreSQL, load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: str, postgresql: services.PostgreSQL, load: Load, tmp_path: Path
 ) -> None:
     """Two sweepers, each with its trials as lanes of one network."""
     postgresql.sql("CREATE DATABASE mlflow")
-    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     (tmp_path / "server").mkdir()
     with serving(tmp_path / "server", "server", "--backend-store-uri", postgresql.url("mlflow")) as address:
         words = ["-m", "hydra/sweeper=optuna", "experiment=smoke", "trainer.epochs=1", "hydra/launcher=fused"]
