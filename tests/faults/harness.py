@@ -90,7 +90,7 @@ class Campaign:
         self.started.append(process)
         return process
 
-    def finish(self, process: subprocess.Popen[str], status: int = 0, seconds: float = 180) -> str:
+    def finish(self, process: subprocess.Popen[str], status: int = 0, seconds: float = 600) -> str:
         """Wait for a sweeper's end, check its exit status, and return what it printed."""
         process.wait(seconds)
         text = self.output(process)

@@ -39,7 +39,7 @@ def test_one_signal_lets_epochs_end(campaign: Campaign, record: Record, number: 
     assert interrupted
     assert {r.info.status for r in campaign.runs()} == {"KILLED"}
     assert not [t for t in campaign.trials() if t.state is TrialState.RUNNING]
-    campaign.finish(campaign.start(*SLOW, f"hydra/launcher={launcher}"), seconds=150)
+    campaign.finish(campaign.start(*SLOW, f"hydra/launcher={launcher}"))
     check_whole(campaign, 2, EPOCHS)
     for trial in campaign.trials():
         if first := [t for t in interrupted if t.number == trial.user_attrs.get("retry_of")]:
