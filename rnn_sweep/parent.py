@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,7 @@ def objectives(cfg: DictConfig) -> list[str]:
     return list(_parse(cfg).objective)
 
 
-def settle(parent_run_id: str | None, running: Collection[int]) -> None:
+def settle(parent_run_id: str | None, running: Callable[[], Collection[int]]) -> None:
     """Close the runs of trials whose jobs are gone: those below the parent that are open, but for ``running``."""
     from rnn_sweep import tracking
 

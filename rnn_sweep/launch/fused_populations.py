@@ -119,6 +119,9 @@ class Populations:
                 with log.open():
                     return entry.observer.epoch(epoch, metrics)
 
+            def stop(self) -> bool:
+                return entry.observer.stop()
+
         return replace(entry, observer=Logged())
 
     def take_turn(self) -> float:

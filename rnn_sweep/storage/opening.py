@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 import warnings
@@ -126,4 +127,18 @@ def _open_database(url: str) -> BaseStorage:
 
     if not url.startswith("sqlite"):
         within(ANSWER_SECONDS, lambda: probe(url))
-    return open_database(url)
+        return open_database(url)
+    with _one_creator(url.partition("://")[2][1:]):
+        return open_database(url)
+
+
+@contextmanager
+def _one_creator(path: str) -> Iterator[None]:
+    """Let one process at a time look for the schema, and create it where there is none: two would both fail."""
+    from filelock import FileLock
+
+    if not path or path.startswith(":memory:") or not os.access(Path(path).parent, os.W_OK):
+        yield
+        return
+    with FileLock(f"{path}.ask.lock"):
+        yield

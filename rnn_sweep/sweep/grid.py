@@ -71,7 +71,7 @@ def _end(task: TaskFunction, parent: str | None, summary: Mapping[str, Any]) -> 
     """Close what jobs that died left open, and the parent run."""
     settle, end = getattr(task, "rnn_sweep_settle", None), getattr(task, "rnn_sweep_end", None)
     if settle is not None and parent is not None:
-        settle(parent, ())
+        settle(parent, set)
     if end is not None:
         end(parent, summary)
 

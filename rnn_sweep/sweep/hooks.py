@@ -14,8 +14,8 @@ All are optional attributes of the function under ``@hydra.main`` (``main.__wrap
     True where jobs ask :attr:`rnn_sweep.trial.Reporter.stopping` after each step and then end as interrupted. The first
     Ctrl-C lets jobs of other applications run to their end.
 ``rnn_sweep_settle(parent_run_id, running)``
-    Called when jobs may have died, and after the last trial: closes what they left open. ``running`` are the
-    numbers of the trials that have a job now.
+    Called when jobs may have died, and after the last trial: closes what they left open. ``running``
+    returns the numbers of the trials that have a job at that moment.
 ``rnn_sweep_end(parent_run_id, summary)``
     Called once after the last trial with a mapping that JSON could hold:
 
@@ -71,8 +71,11 @@ def settle(task: TaskFunction, parent_run_id: str | None, study: Study) -> None:
 
     hook = getattr(task, "rnn_sweep_settle", None)
     if hook is not None and parent_run_id is not None:
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        hook(parent_run_id, [trial.number for trial in running])
+
+        def running() -> set[int]:
+            return {t.number for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
+
+        hook(parent_run_id, running)
 
 
 def end(task: TaskFunction, parent_run_id: str | None, summary: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rnn_sweep.errors import UserError
@@ -22,8 +22,11 @@ NUMBER_TAG = "trial.number"
 _log = logging.getLogger(__name__)
 
 
-def close_abandoned(config: TrackingConfig, parent_run_id: str, running: Collection[int]) -> None:
+def close_abandoned(config: TrackingConfig, parent_run_id: str, running: Callable[[], Collection[int]]) -> None:
     """Mark the open runs below a parent as KILLED, but for those of trials that are ``running``.
+
+    Others go on meanwhile, hence the order: a run that is found open and has no trial a moment later is left, or has
+    ended in between, which its status then says.
 
     A store that does not answer is said in the log: the next sweep on the study closes them.
     """
@@ -33,8 +36,10 @@ def close_abandoned(config: TrackingConfig, parent_run_id: str, running: Collect
         with quiet():
             store = open_store(config)
             found = list(_open_runs(store, config, {"mlflow.parentRunId": parent_run_id}))
+        alive = {str(number) for number in running()} if found else set()
         for run in found:
-            if run.data.tags.get(NUMBER_TAG) not in {str(number) for number in running}:
+            left = run.data.tags.get(NUMBER_TAG) not in alive
+            if left and store.client.get_run(run.info.run_id).info.status == "RUNNING":
                 store.client.set_tag(run.info.run_id, "state", State.INTERRUPTED.value)
                 store.client.set_terminated(run.info.run_id, "KILLED")
     except (UserError, MlflowException, OSError) as error:

@@ -73,13 +73,14 @@ class MlflowRun:
     ) -> None:
         """See :meth:`Run.finish`."""
         folder = self._outbox.delivery.folder
-        if model is not None and example is not None:
+        ended = state is not State.INTERRUPTED  # else the run goes on: its model and final metrics are yet to come
+        if ended and model is not None and example is not None:
             weights = next((file.name for file in files if file.suffix == ".safetensors"), None)
             content = {"params": self._params, "step": self._last_epoch, "shape": list(example.shape), "file": weights}
             self.put(Record("model", content, model))
         curves = {key for row in history for key in row}
         final = {key: value for key, value in metrics.items() if key not in curves}
-        if final:
+        if ended and final:
             self._put("final", metrics=_floats(final), step=self._last_epoch, time=_now())
         if history:
             title = f"{state.value} after {len(history)} epochs"

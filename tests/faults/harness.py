@@ -90,7 +90,7 @@ class Campaign:
         self.started.append(process)
         return process
 
-    def finish(self, process: subprocess.Popen[str], status: int = 0, seconds: float = 180) -> str:
+    def finish(self, process: subprocess.Popen[str], status: int = 0, seconds: float = 600) -> str:
         """Wait for a sweeper's end, check its exit status, and return what it printed."""
         process.wait(seconds)
         text = self.output(process)
@@ -208,7 +208,8 @@ def check_records(campaign: Campaign, ended: Sequence[FrozenTrial], epochs: int)
     assert [r.info.status for r in parents] == ["FINISHED"], "the sweep is one parent run"
     finished = [r for r in runs.values() if r.info.status == "FINISHED" and r is not parents[0]]
     numbers = sorted(int(r.data.tags["trial.number"]) for r in finished)
-    assert numbers == sorted(t.number for t in ended), "a trial has run to its end twice, or has no record"
+    expected = sorted(t.number for t in ended)
+    assert numbers == expected, f"{numbers} have run to their end, {expected} have ended"
     by_number = {int(r.data.tags["trial.number"]): r for r in finished}
     for trial in ended:
         run = by_number[trial.number]

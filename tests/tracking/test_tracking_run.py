@@ -106,6 +106,18 @@ def test_other_ends(config, client, state, status) -> None:
     assert "curves.png" not in artifacts(client, run.run_id)  # there is nothing to draw
 
 
+def test_an_interrupted_run_gets_its_model_and_final_metrics_at_its_end(config, client) -> None:
+    first = start(config)
+    first.finish(State.INTERRUPTED, {"best_epoch": 1.0}, epochs(1), model(), EXAMPLE, [])
+    kept = client.get_run(first.run_id)
+    assert not kept.outputs or not kept.outputs.model_outputs
+    again = start(config, run_id=first.run_id)
+    again.finish(State.COMPLETE, {"best_epoch": 2.0}, epochs(2), model(), EXAMPLE, [])
+    kept = client.get_run(first.run_id)
+    assert kept.data.metrics["best_epoch"] == 2.0
+    assert len(kept.outputs.model_outputs) == 1
+
+
 def test_a_failed_run_keeps_its_traceback(config, client) -> None:
     run = start(config)
     run.fail(ValueError("bad luck"), "Traceback …\nValueError: bad luck\n")
