@@ -219,7 +219,7 @@ def test_help_lists_the_groups_without_importing_torch(run: Run) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(run: Run) -> None:
-    done = run(SMOKE, "tracking.uri=sqlite:////proc/mlflow.db")  # there not even root may write
+    done = run(SMOKE, "tracking.uri=sqlite:////sys/mlflow.db")  # there not even root may write
     assert done.returncode == 2
     assert "tracking.uri" in done.stderr
     assert "Traceback" not in done.stderr
