@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rnn_sweep.deadline import within
 from rnn_sweep.tracking.masks import unusable
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def open_server(uri: str, *, is_database: bool) -> MlflowClient:
 
     try:
         if is_database:
-            _answer(lambda: _connect(uri))
+            within(_DEADLINE, lambda: _connect(uri))
             return MlflowClient(tracking_uri=uri)
         client = MlflowClient(tracking_uri=uri)
         with _environment(_IMPATIENT):
-            _answer(lambda: client.search_experiments(max_results=1))
+            within(_DEADLINE, lambda: client.search_experiments(max_results=1))
         for name, value in _BRIEF.items():
             os.environ.setdefault(name, value)
         return client
@@ -70,30 +70,6 @@ def _connect(uri: str) -> None:
         engine.connect().close()
     finally:
         engine.dispose()
-
-
-def _answer(call: Callable[[], object]) -> None:
-    """Run ``call`` up to the deadline: name resolution and some drivers have no limit of their own.
-
-    Raises:
-        TimeoutError: there was no answer in time.
-        Exception: whatever the call raised.
-    """
-    raised: list[BaseException] = []
-
-    def attempt() -> None:
-        try:
-            call()
-        except BaseException as error:  # carried over to the caller's thread, whatever it is
-            raised.append(error)
-
-    thread = threading.Thread(target=attempt, daemon=True)
-    thread.start()
-    thread.join(_DEADLINE)
-    if thread.is_alive():
-        raise TimeoutError(f"no answer within {_DEADLINE:.0f} s")
-    if raised:
-        raise raised[0]
 
 
 @contextmanager
