@@ -6,10 +6,11 @@ import copy
 import datetime
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
+from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -54,14 +55,10 @@ class Database(_CachedStorage):
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """As Optuna's; the present list is brought up to date."""
         done = super().set_trial_state_values(trial_id, state, values)
-        with self._lock:
-            trial = self._cached(trial_id)
-            self._read = (None, 0.0)
-            if done and trial is not None:
-                told = copy.copy(trial)
-                told.state, told.values = state, values
-                told.datetime_complete = datetime.datetime.now() if state.is_finished() else None
-                self._studies[self._trial_id_to_study_id_and_number[trial_id][0]].trials[trial.number] = told
+        self._read = (None, 0.0)
+        if done:
+            ended = datetime.datetime.now() if state.is_finished() else None
+            self._amend(trial_id, lambda _: {"state": state, "values": values, "datetime_complete": ended})
         if state.is_finished():
             self._created.discard(trial_id)
         return done
@@ -89,6 +86,10 @@ class Database(_CachedStorage):
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         """As Optuna's; what was read of the trial is brought up to date."""
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        self._amend(
+            trial_id,
+            lambda trial: {"intermediate_values": {**trial.intermediate_values, step: intermediate_value}},
+        )
         trial = self._read[0]
         if trial is not None and trial._trial_id == trial_id:
             trial.intermediate_values[step] = intermediate_value
@@ -97,6 +98,39 @@ class Database(_CachedStorage):
         """As Optuna's; the trial is read anew: others who work on it may have left notes, too."""
         super().set_trial_user_attr(trial_id, key, value)
         self._read = (None, 0.0)
+        self._amend(trial_id, lambda trial: {"user_attrs": {**trial.user_attrs, key: value}})
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's; the present list is brought up to date."""
+        super().set_trial_system_attr(trial_id, key, value)
+        self._read = (None, 0.0)
+        self._amend(trial_id, lambda trial: {"system_attrs": {**trial.system_attrs, key: value}})
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        """As Optuna's; the present list is brought up to date."""
+        super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        self._read = (None, 0.0)
+        value = distribution.to_external_repr(param_value_internal)
+        self._amend(
+            trial_id,
+            lambda trial: {
+                "params": {**trial.params, param_name: value},
+                "distributions": {**trial.distributions, param_name: distribution},
+            },
+        )
+
+    def _amend(self, trial_id: int, change: Callable[[FrozenTrial], dict[str, Any]]) -> None:
+        """Bring the present list up to date with what was just written; who holds the trial keeps it as it was."""
+        with self._lock:
+            trial = self._cached(trial_id)
+            if trial is None:
+                return
+            amended = copy.copy(trial)
+            for name, value in change(trial).items():
+                setattr(amended, name, value)
+            self._studies[self._trial_id_to_study_id_and_number[trial_id][0]].trials[trial.number] = amended
 
     def _cached(self, trial_id: int) -> FrozenTrial | None:
         study_id, number = self._trial_id_to_study_id_and_number.get(trial_id, (-1, -1))

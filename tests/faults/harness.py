@@ -186,7 +186,8 @@ def check_whole(campaign: Campaign, n_trials: int, epochs: int = EPOCHS) -> None
     assert not states[TrialState.RUNNING], "a trial is left RUNNING"
     assert not states[TrialState.WAITING], "a trial is left WAITING"
     ended = [t for t in trials if t.state in ENDED]
-    assert len(ended) == n_trials, f"{len(ended)} trials have ended instead of {n_trials}"
+    failed = {t.number: t.user_attrs.get("failure") for t in trials if t.state is TrialState.FAIL}
+    assert len(ended) == n_trials, f"{len(ended)} trials have ended instead of {n_trials}; failed: {failed}"
     again = Counter(t.user_attrs["retry_of"] for t in trials if "retry_of" in t.user_attrs)
     for trial in trials:
         if trial.state is TrialState.FAIL:

@@ -6,33 +6,46 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.faults.conftest import LONG, Record
-from tests.faults.harness import pause, seeded, worker_processes
+from tests.faults.harness import pause, seeded
 from tests.launch.conftest import MakePool, events, make_pool, sweep_dir  # noqa: F401 - fixtures
 from tests.launch.launch_app import await_event
 
 
+LINGER = """
+import os, sys, time
+if any("popen_loky_posix" in part for part in sys.orig_argv):
+    with open(os.environ["STARTED"], "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    time.sleep(0.2)
+"""
+"""What each Python runs first: a worker says that it starts, and takes its time."""
+
+
 @pytest.mark.usefixtures("hydra_restore_singletons")
-def test_a_worker_is_killed_while_it_starts(make_pool: MakePool, events: Path, record: Record) -> None:  # noqa: F811
-    chance, times = seeded("start"), 20 if LONG else 3
-    killed = number = 0
-    while killed < times:
-        assert number < 5 * times, "no worker was seen before its job had ended"
+def test_a_worker_is_killed_while_it_starts(
+    make_pool: MakePool,  # noqa: F811
+    record: Record,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chance, times, started = seeded("start"), 20 if LONG else 3, tmp_path / "started"
+    (tmp_path / "sitecustomize.py").write_text(LINGER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("STARTED", str(started))
+    for number in range(times):
+        started.write_text("")
         pool = make_pool(n_jobs=1)
         future = pool.submit([f"value={number}"], number)
-        while not (found := worker_processes(psutil.Process())) and not future.done():
-            pass
-        if found:
-            pause(chance, 0.1)
-        if found and not (events / f"start-{number}").exists():
-            found[0].kill()
-            killed += 1
+        while not started.read_text().endswith("\n"):
+            assert not future.done()
+        pause(chance, 0.2)
+        os.kill(int(started.read_text()), signal.SIGKILL)
         assert future.result(30).return_value == 2 * number
+        assert len(started.read_text().split()) == 2, "the job's first worker was not killed"
         pool.close(kill=True)
-        number += 1
     record("`kill -9` of a worker before its job has begun: the job gets a new one", tried=times)
 
 

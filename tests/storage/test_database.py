@@ -8,6 +8,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 from rnn_sweep.storage import open_storage
@@ -57,6 +58,27 @@ def test_what_was_told_is_seen_at_once(pair: Pair) -> None:
     assert (told.state, told.values, told.user_attrs) == (TrialState.COMPLETE, [2.0], {"a": 1})
     (seen,) = mine.get_trials(deepcopy=False)
     assert (seen.value, seen.params) == (2.0, trial.params)
+
+
+def test_whatever_is_written_to_a_trial_of_another_sweeper_is_in_the_next_list(pair: Pair) -> None:
+    """As when a sweeper adopts a dead one's trial: why it failed decides at once whether it is tried again."""
+    mine, other = pair
+    trial_id = other.ask()._trial_id
+    (before,) = mine.get_trials(deepcopy=False)
+    storage = mine._storage
+    storage.set_trial_param(trial_id, "x", 1, CategoricalDistribution(["a", "b"]))
+    storage.set_trial_user_attr(trial_id, "failure", "orphaned")
+    storage.set_trial_system_attr(trial_id, "k", 1)
+    storage.set_trial_intermediate_value(trial_id, 3, 0.5)
+    storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    (seen,) = mine.get_trials(deepcopy=False)
+    time.sleep(1.5 * REUSE_SECONDS)
+    (stored,) = mine.get_trials(deepcopy=False)
+    for trial in (seen, stored):
+        assert (trial.state, trial.params, trial.user_attrs) == (TrialState.FAIL, {"x": "b"}, {"failure": "orphaned"})
+        assert (trial.system_attrs, trial.intermediate_values) == ({"k": 1}, {3: 0.5})
+        assert trial.distributions == {"x": CategoricalDistribution(["a", "b"])}
+    assert not before.user_attrs, "a list that was given out has changed"
 
 
 def test_a_jobs_reports_are_seen_by_the_tell(pair: Pair) -> None:
