@@ -13,7 +13,6 @@ from tests.faults.harness import pause, seeded
 from tests.launch.conftest import MakePool, events, make_pool, sweep_dir  # noqa: F401 - fixtures
 from tests.launch.launch_app import await_event
 
-
 LINGER = """
 import os, sys, time
 if any("popen_loky_posix" in part for part in sys.orig_argv):
