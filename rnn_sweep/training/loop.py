@@ -39,7 +39,10 @@ def model_spec(config: Config, dataset: Dataset) -> ModelSpec:
         nonlinearity=model.nonlinearity,
         dropout=model.dropout,
         init=model.init,
-        classes=dataset.classes,
+        outputs=dataset.outputs,
+        task=dataset.task,
+        per_step=dataset.per_step,
+        bidirectional=model.bidirectional,
     )
 
 
@@ -48,10 +51,12 @@ def width(config: Config) -> int:
 
     Matrix kernels work in blocks of 16 numbers, so that zeros up to the next multiple cost next to nothing, and runs
     of 100 and 112 units can be lanes of one population. The padding is exact, and the same whether a run is trained
-    alone or among others. An optimiser that looks at a whole matrix would see the zeros: for it there is none.
+    alone or among others. An optimiser that looks at a whole matrix would see the zeros: for it there is none; nor for
+    a bidirectional network, whose layers have theirs in the middle.
     """
     hidden = config.model.hidden_dim
-    return aligned(hidden) if is_elementwise(config.optimizer) else hidden
+    padded = is_elementwise(config.optimizer) and not config.model.bidirectional
+    return aligned(hidden) if padded else hidden
 
 
 def signature(config: Config) -> Hashable:
@@ -62,7 +67,7 @@ def signature(config: Config) -> Hashable:
     """
     model, trainer = config.model, config.trainer
     return (
-        (model.cell, width(config), model.layers, model.nonlinearity),
+        (model.cell, width(config), model.layers, model.nonlinearity, model.bidirectional),
         model.dropout if model.layers > 1 else 0.0,
         config.data,
         (trainer.precision, trainer.threads, choose_device(trainer)),
@@ -132,7 +137,8 @@ class Population:
         (k,) = self.network.add(1)
         try:
             self.network.load(k, weights)
-            lane = Lane(entry, spec, self._parameters(entry.config, k), self.steps_per_epoch, self.device)
+            parameters, score = self._parameters(entry.config, k), self.dataset.score
+            lane = Lane(entry, spec, parameters, self.steps_per_epoch, self.device, score)
             lane.save(self.weights(k))
         except BaseException:
             self.network.keep(range(k))
@@ -165,14 +171,14 @@ class Population:
         start = time.perf_counter()
         training = self._train()
         trained = time.perf_counter()
-        losses, accuracies = measure(self.network, self.validation)
+        losses, scores = measure(self.network, self.validation)
         finished = time.perf_counter()
         for k, lane in enumerate(self.lanes):
             lane.training_seconds += trained - start
             lane.seconds += finished - start
             metrics = training[k]
             if metrics is not None and torch.isfinite(losses[k]):
-                metrics |= {"val/loss": float(losses[k]), "val/accuracy": float(accuracies[k])}
+                metrics |= {"val/loss": float(losses[k]), f"val/{lane.score}": float(scores[k])}
                 metrics["images_per_second"] = len(self.train) / (trained - start)
             else:
                 metrics = None
@@ -194,6 +200,7 @@ class Population:
 
     def _train_share(self, share: Share) -> list[Metrics | None]:
         count, lanes = len(self.train), self.lanes[share.lanes]
+        variance = self.train.variance
         order = torch.stack([torch.randperm(count, generator=lane.shuffle) for lane in lanes]).to(self.device)
         dropout = [lane.dropout for lane in lanes] if self.network.spec.dropout > 0 else None
         limits = torch.tensor([lane.max_norm for lane in lanes], device=self.device)
@@ -220,18 +227,20 @@ class Population:
         return [
             {
                 "train/loss": float(loss_sum[k]) / count,
-                "train/accuracy": float(correct[k]) / count,
+                f"train/{lane.score}": float(correct[k]) / count
+                if variance is None
+                else float(1 - loss_sum[k] / count / variance),
                 "lr": lrs[k],
                 "grad_norm": float(norm_sum[k]) / self.steps_per_epoch,
             }
             if torch.isfinite(loss_sum[k])
             else None
-            for k in range(len(lanes))
+            for k, lane in enumerate(lanes)
         ]
 
 
 def measure(network: LaneNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
-    """Loss and accuracy of every lane on a data set, each ``[K]``, averaged per image."""
+    """Loss and score of every lane on a data set, each ``[K]``: the accuracy, or R² of a regression."""
     loss_sum = torch.zeros(network.lanes, dtype=torch.float64, device=network.device)
     correct = torch.zeros_like(loss_sum)
     count = len(batches)
@@ -240,4 +249,5 @@ def measure(network: LaneNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
         loss, hits = network.evaluate(x, y)
         loss_sum += loss
         correct += hits
-    return loss_sum / count, correct / count
+    loss = loss_sum / count
+    return loss, correct / count if batches.variance is None else 1 - loss / batches.variance

@@ -180,7 +180,7 @@ def test_training_twice_is_the_same_bit_for_bit() -> None:
 @pytest.mark.parametrize("hidden", [16, 128])
 @pytest.mark.parametrize("size", [64, 33, 2])
 def test_one_lane_on_two_threads_is_that_lane_on_one(hidden: int, size: int) -> None:
-    spec = ModelSpec("rnn", I, hidden, 1, "tanh", classes=C)
+    spec = ModelSpec("rnn", I, hidden, 1, "tanh", outputs=C)
     x, y = batch(1, size=size)
     nets = [network(spec, [model(spec, 0)], threads=threads) for threads in (1, 2)]
     (loss, correct), (loss2, correct2) = [net.forward_backward(x, y) for net in nets]
@@ -213,7 +213,7 @@ def test_evaluation_is_the_readable_model(
 
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
 def test_bf16_gradients_point_the_same_way(cell: str, nonlinearity: str | None) -> None:
-    spec = ModelSpec(cell, I, 64, 2, nonlinearity, classes=C)
+    spec = ModelSpec(cell, I, 64, 2, nonlinearity, outputs=C)
     x, y = batch(1, size=64)
     nets = [network(spec, [model(spec, 0)], precision) for precision in ("fp32", "bf16")]  # type: ignore[arg-type]
     for net in nets:
