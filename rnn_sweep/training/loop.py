@@ -39,7 +39,7 @@ def model_spec(config: Config, dataset: Dataset) -> ModelSpec:
         nonlinearity=model.nonlinearity,
         dropout=model.dropout,
         init=model.init,
-        classes=dataset.classes,
+        classes=dataset.outputs,
     )
 
 
