@@ -1,7 +1,7 @@
 # Everything here works in the environment that the README's second command makes; BIN names another one.
 BIN ?= .venv/bin
 
-.PHONY: check format test fast faults
+.PHONY: check format test fast faults results
 
 check: ## lint, format, strict types, import contract
 	$(BIN)/ruff check .
@@ -21,3 +21,6 @@ fast: ## the tests that need neither MNIST nor many processes
 
 faults: ## what may happen to a sweep, tried on purpose; writes the table of docs/reliability.md; takes long
 	FAULTS=long $(BIN)/pytest -n 2 tests/faults
+
+results: ## trains every row of docs/results.md, which takes hours, and writes the page; ROWS names some of them
+	$(BIN)/python benchmarks/results.py $(ROWS)
