@@ -11,6 +11,7 @@ from rnn_sweep.config.schema import (
     INITS,
     NONLINEARITIES,
     PRECISIONS,
+    TASKS,
     DataConfig,
     ModelConfig,
     TrainerConfig,
@@ -64,6 +65,7 @@ def check_model(model: ModelConfig) -> None:
 
 def check_data(data: DataConfig) -> None:
     """Refuse sizes that no data set could have. Raises :class:`UserError`."""
+    _one_of("data.task", data.task, TASKS)
     _at_least("data.batch_size", data.batch_size, 1)
     if data.val_size <= 0 or (data.val_size >= 1 and data.val_size != int(data.val_size)):
         raise UserError(f"data.val_size must be a count >= 1 or a fraction in (0, 1), got {data.val_size!r}")

@@ -11,15 +11,15 @@ NONLINEARITIES = ("relu", "tanh")
 INITS = ("identity", "orthogonal", "default")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("fp32", "bf16")
-OBJECTIVES = (
-    "val/accuracy",
-    "val/loss",
-    "train/accuracy",
-    "train/loss",
-    "parameters",
-    "seconds",
-)
-"""What a sweep may optimise. The test set is not among them: a search that sees it has no test set left."""
+OBJECTIVES = {
+    "classification": ("val/accuracy", "val/loss", "train/accuracy", "train/loss", "parameters", "seconds"),
+    "regression": ("val/r2", "val/loss", "train/r2", "train/loss", "parameters", "seconds"),
+}
+"""What a sweep may optimise, by task, and first what it does where nothing is asked for.
+
+The test set is not among them: a search that sees it has no test set left.
+"""
+TASKS = tuple(OBJECTIVES)
 
 SCHEDULERS: dict[str, dict[str, float]] = {
     "none": {},
@@ -70,15 +70,19 @@ class DataConfig:
     """Which data, how it is split, and how it is fed."""
 
     name: str = "mnist"
+    task: str = "classification"
+    """``classification`` or ``regression``."""
     batch_size: int = 64
     val_size: float = 5000
-    """Images held out for validation: a count, or a fraction in (0, 1)."""
+    """Sequences held out for validation: a count, or a fraction in (0, 1)."""
     limit: int | None = None
-    """At most this many images in each of train, validation and test."""
+    """At most this many sequences in each of train, validation and test."""
     split_seed: int = 0
     """Seed of the train/validation split; apart from ``seed`` so that runs with other seeds stay comparable."""
     dir: str | None = None
     """Cache folder; None is the user's cache."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """The data set's own settings, sorted by name; flat keys of the data group in YAML (``data.length=200``)."""
 
 
 @dataclass(frozen=True)

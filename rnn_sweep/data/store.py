@@ -13,13 +13,19 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_sweep.data import images
+from rnn_sweep.data.family import Arrays, Option, Options
 from rnn_sweep.errors import UserError
+
+if TYPE_CHECKING:
+    from rnn_sweep.config import DataConfig
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +63,8 @@ Raises :class:`SourceError` when no source has them; every content returned has 
 
 
 @dataclass(frozen=True)
-class Family:
-    """One data set: where it lies below the cache folder, its four files, and how to get them."""
+class IdxFamily:
+    """Labelled images: where they lie below the cache folder, their four files, and how to get them."""
 
     name: str
     folder: str
@@ -68,13 +74,26 @@ class Family:
     test_labels: IdxFile
     scale: float
     """Features are pixels times this."""
-    classes: int
+    outputs: int
     fetch: Fetch
+    tasks: tuple[str, ...] = ("classification",)
+    options: Mapping[str, Option] = field(default_factory=lambda: images.OPTIONS)
 
     @property
     def files(self) -> tuple[IdxFile, IdxFile, IdxFile, IdxFile]:
         """Training images and labels, then those of the test part."""
         return self.train_images, self.train_labels, self.test_images, self.test_labels
+
+    def size(self, options: Options) -> int:
+        """The images of the training file."""
+        return self.train_images.shape[0]
+
+    def open(self, config: DataConfig, options: Options) -> Arrays:
+        """Map the cache, which is filled on first use, and make sequences of its images."""
+        x, y, x_test, y_test = open_family(self, cache_folder(config.dir))
+        return Arrays(
+            images.sequences(x, options), y, images.sequences(x_test, options), y_test, self.outputs, self.scale
+        )
 
 
 class SourceError(Exception):
@@ -106,7 +125,7 @@ def verified(file: IdxFile, content: bytes, source: str) -> bytes:
     return content
 
 
-def open_family(family: Family, root: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
+def open_family(family: IdxFamily, root: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
     """Map the four arrays of ``family`` below ``root``, fetching the missing ones first.
 
     A complete cache is only read, so it may lie on a read-only disk. The arrays are copy-on-write views:
@@ -126,11 +145,11 @@ def open_family(family: Family, root: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]
     return first, second, third, fourth
 
 
-def _missing(family: Family, folder: Path) -> list[IdxFile]:
+def _missing(family: IdxFamily, folder: Path) -> list[IdxFile]:
     return [file for file in family.files if not (folder / file.name).exists()]
 
 
-def _fill(family: Family, folder: Path) -> None:
+def _fill(family: IdxFamily, folder: Path) -> None:
     """Fetch what is missing, one process at a time; a file appears under its name only when it is whole."""
     from filelock import FileLock
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from rnn_sweep.data.store import Family, IdxFile, SourceError, encode, verified
+from rnn_sweep.data.store import IdxFamily, IdxFile, SourceError, encode, verified
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +155,7 @@ class ArrayUnpickler(pickle.Unpickler):
         return self._ALLOWED[module, name]
 
 
-FAMILY = Family(
+FAMILY = IdxFamily(
     name="mnist",
     folder="MNIST/raw",
     train_images=IdxFile("train-images-idx3-ubyte", (60000, 28, 28), "6bbc9ace898e44ae57da46a324031adb", 0xE9F4D8B3),
@@ -163,6 +163,6 @@ FAMILY = Family(
     test_images=IdxFile("t10k-images-idx3-ubyte", (10000, 28, 28), "2646ac647ad5339dbf082846283269ea", 0x91373BDF),
     test_labels=IdxFile("t10k-labels-idx1-ubyte", (10000,), "27ae3e4e09519cfbb04c329615203637", 0x4AB9EFF9),
     scale=1 / 255,
-    classes=10,
+    outputs=10,
     fetch=_fetch,
 )
