@@ -85,6 +85,9 @@ def check_trainer(trainer: TrainerConfig) -> None:
         raise UserError(f"trainer.clip_norm must be a finite number > 0 or null, got {trainer.clip_norm!r}")
     if trainer.patience is not None:
         _at_least("trainer.patience", trainer.patience, 1)
+    if trainer.gradients is not None and not 1 <= trainer.gradients <= trainer.epochs:
+        rule = f"must be an epoch from 1 to trainer.epochs={trainer.epochs}, or null"
+        raise UserError(f"trainer.gradients {rule}; got {trainer.gradients!r}")
     if trainer.timeout is not None and not (math.isfinite(trainer.timeout) and trainer.timeout > 0):
         raise UserError(f"trainer.timeout must be a finite number of seconds > 0 or null, got {trainer.timeout!r}")
     _one_of("trainer.precision", trainer.precision, PRECISIONS)

@@ -100,6 +100,8 @@ class TrainerConfig:
     timeout: float | None = None
     """Seconds that a run may train, counted from its start or from where it is resumed; None is no limit."""
     precision: str = "fp32"
+    gradients: int | None = None
+    """Epoch after which the loss's gradient at the state of each time step is measured and drawn; None is never."""
     resume: str | None = None
     """Output folder of the run to go on with."""
 

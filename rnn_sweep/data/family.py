@@ -82,3 +82,8 @@ class Family(Protocol):
 def steady(seed: int, part: int = 0) -> np.random.RandomState:
     """Random numbers that stay the same with every release of numpy, of any seed >= 0; each part has its own."""
     return np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, part])))
+
+
+def test_count(samples: int) -> int:
+    """Test sequences beside ``samples`` training sequences that are made: a fifth of them, and 10,000 at most."""
+    return min(10_000, -(-samples // 5))

@@ -36,13 +36,14 @@ Bytes = NDArray[np.uint8]
 class IdxFile:
     """One array of unsigned bytes on disk.
 
-    MD5 is the published identity; CRC-32 is several times cheaper, so it is what every opening checks.
+    MD5 is the published identity; CRC-32 is several times cheaper, so it is what every opening checks. Where only the
+    archive's MD5 is published, both are None: the CRC-32 of what was fetched is then noted beside it.
     """
 
     name: str
     shape: tuple[int, ...]
-    md5: str
-    crc32: int
+    md5: str | None = None
+    crc32: int | None = None
 
     @property
     def offset(self) -> int:
@@ -109,18 +110,24 @@ def cache_folder(configured: str | None) -> Path:
 
 def encode(array: Bytes) -> bytes:
     """The IDX file of an array of unsigned bytes: type 0x08, number of dimensions, big-endian sizes, data."""
-    header = np.array([0x0800 + array.ndim, *array.shape], dtype=">u4")
-    return b"".join((header.tobytes(), array.data))
+    return b"".join((header(array.shape), array.data))
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    """What an IDX file of unsigned bytes begins with."""
+    return np.array([0x0800 + len(shape), *shape], dtype=">u4").tobytes()
 
 
 def verified(file: IdxFile, content: bytes, source: str) -> bytes:
     """Return ``content`` if it is ``file`` to the byte.
 
     Raises:
-        SourceError: the MD5 differs.
+        SourceError: the MD5 differs, or the shape where no MD5 is known.
     """
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != file.md5:
+    if file.md5 is None and (len(content) != file.size or not content.startswith(header(file.shape))):
+        raise SourceError(f"{source}: {file.name} must be an IDX file of {list(file.shape)} bytes")
+    if file.md5 is not None and found != file.md5:
         raise SourceError(f"{source}: {file.name} must have MD5 {file.md5}, got {found}")
     return content
 
@@ -167,6 +174,8 @@ def _fill(family: IdxFamily, folder: Path) -> None:
             contents = family.fetch(missing, partial)
             for file in missing:
                 (partial / file.name).write_bytes(contents[file.name])
+                if file.crc32 is None:
+                    _note(folder / file.name).write_text(f"{zlib.crc32(contents[file.name]):08x}")
                 os.replace(partial / file.name, folder / file.name)
         except SourceError as error:
             names = ", ".join(file.name for file in missing)
@@ -177,14 +186,23 @@ def _fill(family: IdxFamily, folder: Path) -> None:
 
 
 def _map(file: IdxFile, path: Path) -> Bytes:
-    """Map one file and check it; the CRC-32 covers the header, so a shape never comes from the file."""
+    """Map one file and check it: its size, header and CRC-32; a shape never comes from the file."""
     size = path.stat().st_size
     advice = f"delete the file '{path}' and run again: it will be fetched anew"
     if size != file.size:
         raise UserError(f"data file '{path}' is corrupt: it must have {file.size} bytes, got {size}; {advice}")
     whole: Bytes = np.memmap(path, dtype=np.uint8, mode="c")
-    found = zlib.crc32(whole.data)
-    if found != file.crc32:
-        rule = f"its CRC-32 must be {file.crc32:08x}, got {found:08x}"
+    found, known = zlib.crc32(whole.data), file.crc32
+    if known is None and not bytes(whole[: file.offset]) == header(file.shape):
+        raise UserError(f"data file '{path}' is corrupt: it must be an IDX file of {list(file.shape)} bytes; {advice}")
+    if known is None:  # without a note the file was put there by hand
+        known = int(_note(path).read_text(), 16) if _note(path).is_file() else found
+    if found != known:
+        rule = f"its CRC-32 must be {known:08x}, got {found:08x}"
         raise UserError(f"data file '{path}' is corrupt: {rule}; {advice}")
     return whole[file.offset :].reshape(file.shape)
+
+
+def _note(path: Path) -> Path:
+    """Where the CRC-32 of a file is noted that is published without one."""
+    return path.with_name(f"{path.name}.crc32")

@@ -1,7 +1,8 @@
-"""The learning curves of a run as a picture."""
+"""Pictures of a run: its learning curves, and its gradients by time step."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,30 @@ def save_curves(path: Path, history: Sequence[Mapping[str, float]], metrics: Map
     figure.suptitle(title, fontsize=11)
     figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.86, wspace=0.2)
     figure.savefig(path)
+
+
+def save_gradients(source: Path) -> Path:
+    """Draw a run's ``gradients.json`` (see :mod:`rnn_sweep.training.gradients`); returns the PNG file beside it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    found = json.loads(source.read_text())
+    points = [(t, norm) for t, norm in enumerate(found["norms"], 1) if norm]  # a logarithm has no place for zero
+    figure = Figure(figsize=(6.4, 3.6), dpi=100)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    if points:
+        axes.semilogy(*zip(*points, strict=True), color=_VAL, marker="o" if len(points) <= 40 else "", markersize=3)
+    axes.set_xlim(0, len(found["norms"]) + 1)
+    axes.set_xlabel("time step t")
+    axes.set_ylabel("gradient of the loss at state t")
+    axes.set_title(f"How far back learning reaches, after epoch {found['epoch']}", fontsize=11)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    path = source.with_suffix(".png")
+    figure.savefig(path)
+    return path
 
 
 def _panel(axes: Axes, kind: str, history: Sequence[Mapping[str, float]], metrics: Mapping[str, float]) -> None:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from rnn_sweep.config import Config, to_tree
+from rnn_sweep.data import Dataset
 from rnn_sweep.models import ModelSpec
 from rnn_sweep.outcome import State
-from rnn_sweep.training import checkpoint
+from rnn_sweep.training import checkpoint, gradients
 from rnn_sweep.training.optim import Schedule, build_optimizer
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,8 @@ class Lane:
         self.dropout = torch.Generator(device).manual_seed(config.seed ^ (1 << 62))
         self.history: list[Metrics] = []
         self.best: Best | None = None
+        self.gradients: list[float] | None = None
+        """Norms of the loss's gradient at each time step after the epoch ``trainer.gradients``."""
         self.seconds = 0.0
         self.training_seconds = 0.0
         self.state: State | None = None
@@ -159,6 +162,15 @@ class Lane:
         except Exception as error:  # whatever it is, it is this run's alone
             self.error = error
 
+    def see_gradients(self, weights: Weights, dataset: Dataset) -> None:
+        """Measure the gradients of ``weights`` where the epoch about to be taken in is ``trainer.gradients``."""
+        if self.error is not None or self.epoch + 1 != self.config.trainer.gradients:
+            return
+        try:
+            self.gradients = gradients.of_weights(self.spec, weights, dataset)
+        except Exception as error:  # whatever it is, it is this run's alone
+            self.error = error
+
     def end(self, state: State, cause: str | None = None) -> None:
         """Declare the run ended."""
         self.state, self.cause = state, cause
@@ -200,6 +212,7 @@ class Lane:
             "dropout": self.dropout.get_state(),
             "history": self.history,
             "best": None if self.best is None else vars(self.best),
+            "gradients": self.gradients,
             "seconds": self.seconds,
             "training_seconds": self.training_seconds,
         }
@@ -212,5 +225,6 @@ class Lane:
         self.dropout.set_state(state["dropout"])
         self.history = [dict(row) for row in state["history"]]
         self.best = None if state["best"] is None else Best(**state["best"])
+        self.gradients = state.get("gradients")
         self.seconds = state["seconds"]
         self.training_seconds = state["training_seconds"]

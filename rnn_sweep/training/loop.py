@@ -182,7 +182,10 @@ class Population:
                 metrics["images_per_second"] = len(self.train) / (trained - start)
             else:
                 metrics = None
-            lane.after_epoch(metrics, self.weights(k))
+            weights = self.weights(k)
+            if metrics is not None:
+                lane.see_gradients(weights, self.dataset)
+            lane.after_epoch(metrics, weights)
         return self._let_go()
 
     def _let_go(self) -> list[Lane]:
