@@ -105,8 +105,10 @@ class Engine:
             if hidden == self.spec.hidden_dim:
                 mask.bernoulli_(keep, generator=generator)
             else:
-                own = mask.new_empty(*mask.shape[:-1], hidden)
-                mask.zero_()[..., :hidden] = own.bernoulli_(keep, generator=generator)
+                place = mask.zero_().unflatten(-1, (self.spec.directions, -1))[..., :hidden]
+                place.copy_(
+                    torch.empty(place.shape, dtype=mask.dtype, device=mask.device).bernoulli_(keep, generator=generator)
+                )
         return masks.mul_(1 / keep)
 
     def _backward(self, space: Workspace) -> None:

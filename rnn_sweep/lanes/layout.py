@@ -57,19 +57,19 @@ class Layout:
         return dict(self._cut(flat))
 
     def part(self, name: str, value: Tensor, hidden: int) -> Tensor:
-        """The part of parameter ``name`` that a lane of ``hidden`` ≤ H units uses: a view [gates, hidden, …].
+        """The part of parameter ``name`` that a lane of ``hidden`` ≤ H units uses: a view with more dimensions.
 
         The units beyond it stay zero, and so do their activations and gradients, in every cell: f(0) = 0 for relu
-        and tanh, and a gate lets nothing of a zero through. A bidirectional network has no padding.
+        and tanh, and a gate lets nothing of a zero through.
         """
-        if hidden == self.spec.hidden_dim:
-            return value
-        if name.startswith("head."):
-            return value[..., :hidden] if name == "head.weight" else value
-        gates, units = GATES[self.spec.cell], self.spec.hidden_dim
-        rows = value.view(gates, units, *value.shape[1:])[:, :hidden]
-        inputs = self.spec.input_dim if name == "rnn.weight_ih_l0" else hidden
-        return rows[..., :inputs] if rows.dim() == 3 else rows
+        gates, units, directions = GATES[self.spec.cell], self.spec.hidden_dim, self.spec.directions
+        if not name.startswith("head."):
+            value = value.unflatten(0, (gates, units))[:, :hidden]
+        if name.startswith("rnn.weight_hh"):
+            return value[..., :hidden]
+        if (name.startswith("rnn.weight_ih") and "_l0" not in name) or name == "head.weight":
+            return value.unflatten(-1, (directions, units))[..., :hidden]
+        return value
 
     def _cut(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
         for name, shape in self.shapes.items():

@@ -67,16 +67,15 @@ class LaneNetwork:
     def load(self, lane: int, state: Mapping[str, Tensor]) -> None:
         """Copy the ``state_dict`` of a ``RecurrentClassifier`` into ``lane``.
 
-        A model of fewer hidden units than a network's of one direction is padded with units that stay zero: exactly,
-        whatever an elementwise optimiser does (see :meth:`Layout.part`).
+        A model of fewer hidden units than the network's is padded with units that stay zero: exactly, whatever an
+        elementwise optimiser does (see :meth:`Layout.part`).
 
         Raises:
             ValueError: names or shapes differ from those of ``spec``.
         """
         found = {name: tuple(value.shape) for name, value in state.items()}
         hidden, whole = found.get("head.weight", (0, 0))[-1] // self.spec.directions, self.spec.hidden_dim
-        fits = hidden == whole or (hidden < whole and not self.spec.bidirectional)
-        if not fits or found != shapes(replace(self.spec, hidden_dim=hidden)):
+        if hidden > whole or found != shapes(replace(self.spec, hidden_dim=hidden)):
             raise ValueError(f"state must have the shapes {self._layout.shapes}, got {found}")
         self._sizes[lane] = hidden
         for name, parameter in self._named[lane].items():

@@ -51,12 +51,10 @@ def width(config: Config) -> int:
 
     Matrix kernels work in blocks of 16 numbers, so that zeros up to the next multiple cost next to nothing, and runs
     of 100 and 112 units can be lanes of one population. The padding is exact, and the same whether a run is trained
-    alone or among others. An optimiser that looks at a whole matrix would see the zeros: for it there is none; nor for
-    a bidirectional network, whose layers have theirs in the middle.
+    alone or among others. An optimiser that looks at a whole matrix would see the zeros: for it there is none.
     """
     hidden = config.model.hidden_dim
-    padded = is_elementwise(config.optimizer) and not config.model.bidirectional
-    return aligned(hidden) if padded else hidden
+    return aligned(hidden) if is_elementwise(config.optimizer) else hidden
 
 
 def signature(config: Config) -> Hashable:

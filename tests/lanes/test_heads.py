@@ -111,18 +111,19 @@ def test_dropout_between_layers_leaves_the_mean_as_it_is(kind: dict[str, object]
     torch.testing.assert_close(loss[0], losses(model, x[:, 0], y[0]).mean(), **CLOSE)
 
 
-def test_a_padded_lane_of_a_regression_computes_the_same() -> None:
-    small = ModelSpec("lstm", I, 6, 2, task="regression", outputs=2)
-    wide = ModelSpec("lstm", I, 16, 2, task="regression", outputs=2)
-    net, models = make(small, 1)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_padded_lane_computes_the_same(kind: dict[str, object]) -> None:
+    small, wide = (ModelSpec("lstm", I, hidden, 2, dropout=0.3, outputs=OUT, **kind) for hidden in (6, 16))  # type: ignore[arg-type]
+    net, (model,) = make(small, 1)
     padded = LaneNetwork(wide, 1, precision="fp64", threads=1)
-    padded.load(0, models[0].state_dict())
-    x, y = torch.randn(T, 1, B, I, dtype=torch.float64), torch.randn(1, B, 2, dtype=torch.float64)
-    torch.testing.assert_close(padded.forward_backward(x, y)[0], net.forward_backward(x, y)[0], **CLOSE)
-
-
-def test_a_bidirectional_network_takes_no_padded_lane() -> None:
-    small, wide = (ModelSpec("gru", I, hidden, bidirectional=True) for hidden in (8, 16))
-    _, (model,) = make(small, 1)
-    with pytest.raises(ValueError, match="must have the shapes"):
-        LaneNetwork(wide, 1).load(0, model.state_dict())
+    padded.load(0, model.state_dict())
+    x, y = torch.randn(T, 1, B, I, dtype=torch.float64), targets(small, 1, B)
+    optimisers = [torch.optim.Adam([each.flat_parameter(0)], lr=0.1) for each in (net, padded)]
+    generators = [torch.Generator().manual_seed(3) for _ in optimisers]
+    for _ in range(3):
+        losses = [each.forward_backward(x, y, [g])[0] for each, g in zip((net, padded), generators, strict=True)]
+        torch.testing.assert_close(losses[1], losses[0], **CLOSE)
+        for optimiser in optimisers:
+            optimiser.step()
+    for name, value in net.state(0).items():
+        torch.testing.assert_close(padded.state(0)[name], value, rtol=1e-6, atol=1e-9)

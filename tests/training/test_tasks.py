@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,12 @@ def test_it_learns_and_keeps_the_weights_that_answer_so(
 
 @pytest.mark.parametrize(("task", "per_step", "both"), KINDS)
 def test_a_lane_among_others_is_the_run_alone(
-    make: Make, party: Party, tmp_path: Path, task: str, per_step: bool, both: bool  # noqa: F811
+    make: Make,
+    party: Party,  # noqa: F811
+    tmp_path: Path,
+    task: str,
+    per_step: bool,
+    both: bool,
 ) -> None:
     party.digits = dataset(task, per_step)
     configs = [make(**settings(task, both, seed=seed, trainer__epochs=2)) for seed in range(3)]
@@ -81,11 +85,3 @@ def test_a_lane_among_others_is_the_run_alone(
         for ours, theirs in zip(together.history, alone.history, strict=True):
             assert {**ours, "images_per_second": 0} == {**theirs, "images_per_second": 0}
         assert together.metrics["test/loss"] == alone.metrics["test/loss"]
-
-
-def test_hidden_units_are_padded_in_one_direction_only(make: Make) -> None:
-    from rnn_sweep.training.loop import width
-
-    config = make(model__hidden_dim=20)
-    assert width(config) == 32
-    assert width(replace(config, model=replace(config.model, bidirectional=True))) == 20
