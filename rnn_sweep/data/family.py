@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rnn_sweep.errors import UserError
 
 if TYPE_CHECKING:
     from rnn_sweep.config import DataConfig
@@ -82,6 +85,17 @@ class Family(Protocol):
 def steady(seed: int, part: int = 0) -> np.random.RandomState:
     """Random numbers that stay the same with every release of numpy, of any seed >= 0; each part has its own."""
     return np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, part])))
+
+
+def check_memory(what: str, size: int) -> None:
+    """Refuse arrays that no computation would have room beside.
+
+    Raises:
+        UserError: ``size`` bytes are more than half of the machine's memory.
+    """
+    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    if size > half:
+        raise UserError(f"{what} must fit into half of the memory, {half:,} bytes, got {size:,} bytes")
 
 
 def test_count(samples: int) -> int:

@@ -74,6 +74,7 @@ def test_a_seed_gives_the_same_again_and_the_test_part_is_always_the_same(name: 
     [
         ("adding", {"length": 1}, r"data.length must lie in \[2, 100000\], got 1$"),
         ("adding", {"samples": 0}, r"data.samples must lie in \[2, 1e\+07\], got 0$"),
+        ("adding", {"samples": 10_000_000, "length": 100_000}, "data.samples=10000000 of .* must fit into half of the"),
         ("copy", {"length": 1.5}, "data.length must be an integer, got 1.5$"),
         ("copy", {"length": "long"}, "data.length must be an integer, got 'long'$"),
         ("copy", {"lenght": 3}, "data.lenght is not a setting of data.name=copy; did you mean 'length'"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnn_sweep.config import DataConfig
-from rnn_sweep.data.family import Array, Arrays, Option, Options, steady, test_count
+from rnn_sweep.data.family import Array, Arrays, Option, Options, check_memory, steady, test_count
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Adding:
     def open(self, config: DataConfig, options: Options) -> Arrays:
         """Draw the sequences: ``split_seed`` decides those of training, nothing those of the test part."""
         samples, length = options["samples"], options["length"]
+        check_memory(f"data.samples={samples} of data.length={length}", samples * length * 2 * 4)
         x, y = draw(samples, length, steady(config.split_seed))
         x_test, y_test = draw(test_count(samples), length, steady(0, part=1))
         return Arrays(x, y, x_test, y_test, outputs=1)

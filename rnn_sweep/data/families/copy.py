@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rnn_sweep.config import DataConfig
-from rnn_sweep.data.family import Array, Arrays, Option, Options, steady, test_count
+from rnn_sweep.data.family import Array, Arrays, Option, Options, check_memory, steady, test_count
 
 SYMBOLS, REPEATED = 8, 10
 BLANK, DELIMITER = 8, 9
@@ -38,6 +38,7 @@ class Copy:
     def open(self, config: DataConfig, options: Options) -> Arrays:
         """Draw the sequences: ``split_seed`` decides those of training, nothing those of the test part."""
         samples, delay = options["samples"], options["length"]
+        check_memory(f"data.samples={samples} of data.length={delay}", samples * (delay + 2 * REPEATED) * CATEGORIES)
         x, y = draw(samples, delay, steady(config.split_seed))
         x_test, y_test = draw(test_count(samples), delay, steady(0, part=1))
         steps = delay + 2 * REPEATED

@@ -10,11 +10,8 @@ import numpy as np
 
 from rnn_sweep.config import DataConfig
 from rnn_sweep.data.checking import held_out
-from rnn_sweep.data.family import Array, Arrays, Option, Options
+from rnn_sweep.data.family import Array, Arrays, Option, Options, check_memory
 from rnn_sweep.errors import UserError
-
-MOST_BYTES = 4 * 2**30
-"""One-hot characters in memory at most."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,8 @@ class Text:
         parts = [range(first), range(first, rest), range(rest, windows)]
         if config.limit is not None:  # before the characters become vectors
             parts = [part[: config.limit] for part in parts]
-        size = sum(map(len, parts)) * length * len(vocabulary)
-        if size > MOST_BYTES:
-            rule = f"data.limit must be set for a file as large as '{file}', whose windows would take {size:,} bytes"
-            raise UserError(f"{rule}; got {config.limit!r}")
+        what = f"data.file='{file}' with data.limit={config.limit}"
+        check_memory(what, sum(map(len, parts)) * length * len(vocabulary))
         one_hot = np.eye(len(vocabulary), dtype=np.uint8)
         read, told = codes[: windows * length], codes[1 : windows * length + 1]
         (x, y), val, (x_test, y_test) = (
