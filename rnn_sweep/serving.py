@@ -1,4 +1,4 @@
-"""A recorded network behind MLflow's scoring server: sequences in, answers out. MLflow loads it by the module's name."""
+"""A recorded network behind MLflow's scoring server: sequences in, answers out; loaded by the module's name."""
 
 from __future__ import annotations
 
