@@ -41,6 +41,7 @@ class Row:
     what: str
     arguments: Sequence[str]
     metric: str
+    naive: str | None = None
     published: Mapping[str, Any] | None = None
 
     def command(self, more: Sequence[str] = ()) -> str:
@@ -55,6 +56,8 @@ class Section:
     title: str
     note: str
     metric: str
+    naive: str | None
+    """Metric of who looks at no sequence, where it is shown beside the row."""
     rows: Sequence[Row]
 
 
@@ -66,7 +69,8 @@ def declared() -> list[Section]:
             title=section["title"],
             note=section["note"],
             metric=section["metric"],
-            rows=[Row(metric=section["metric"], **row) for row in section["rows"]],
+            naive=section.get("naive"),
+            rows=[Row(metric=section["metric"], naive=section.get("naive"), **row) for row in section["rows"]],
         )
         for section in found
     ]
@@ -162,7 +166,8 @@ def page(records: Path) -> str:
             made += [how(row, record)] if record else []
         unit = ", %" if section.metric in PERCENT else ""
         heading = f"{section.metric.replace('/', ' ')}{unit}"
-        sections.append({"title": section.title, "note": section.note, "heading": heading, "rows": rows})
+        head = {"title": section.title, "note": section.note, "heading": heading, "naive": section.naive is not None}
+        sections.append({**head, "rows": rows})
     template = environment.get_template("results.md.j2")
     return template.render(sections=sections, made=made, sources=sources).rstrip() + "\n"
 
@@ -178,11 +183,14 @@ def shown(row: Row, record: Mapping[str, Any] | None, sources: list[str]) -> dic
     """A row of its table; adds its source to ``sources``."""
     result = {"name": row.name, "what": row.what, "published": published(row, sources)}
     if record is None:
-        return {**result, "ours": "not run", "time": "", "command": row.command()}
+        return {**result, "ours": "not run", "naive": "", "time": "", "command": row.command()}
     values = [run["metrics"][row.metric] for run in record["runs"]]
     ours = f"**{spread(values, row.metric in PERCENT)}**"
+    naive = [run["metrics"][row.naive] for run in record["runs"]] if row.naive else []
+    level = spread([statistics.fmean(naive)], row.metric in PERCENT) if naive else ""
     minutes, seconds = divmod(round(record["seconds"]), 60)
-    return {**result, "ours": ours, "time": f"{minutes}:{seconds:02d} min", "command": record["command"]}
+    time_taken = f"{minutes}:{seconds:02d} min"
+    return {**result, "ours": ours, "naive": level, "time": time_taken, "command": record["command"]}
 
 
 def spread(values: Sequence[float], percent: bool) -> str:
