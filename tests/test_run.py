@@ -74,6 +74,8 @@ MISTAKES = [
     (["data.batch_size=100000"], ["data.batch_size", "100000"]),
     (["data.val_size=100000"], ["data.val_size", "100000"]),
     (["data.name=mnits"], ["data.name", "mnits", "mnist"]),
+    (["data.lenght=3", "data=copy"], ["data.lenght", "did you mean 'data.length'"]),
+    (["data.file=nowhere.npz", "data=npz"], ["data.file", "nowhere.npz"]),
     (["trainer.device=cuda:9"], ["trainer.device", "cuda:9"]),
     (["optimizer._target_=torch.optim.Adamm"], ["optimizer._target_", "Adamm", "Adam"]),
     (["tracking.uri=sqlite:////proc/nowhere/mlflow.db"], ["tracking.uri", "/proc/nowhere"]),
