@@ -105,10 +105,9 @@ class Engine:
             if hidden == self.spec.hidden_dim:
                 mask.bernoulli_(keep, generator=generator)
             else:
-                place = mask.zero_().unflatten(-1, (self.spec.directions, -1))[..., :hidden]
-                place.copy_(
-                    torch.empty(place.shape, dtype=mask.dtype, device=mask.device).bernoulli_(keep, generator=generator)
-                )
+                whole = self.spec.hidden_dim
+                place = mask.zero_().view(*mask.shape[:-1], self.spec.directions, whole)[..., :hidden]
+                place.copy_(mask.new_empty(place.shape).bernoulli_(keep, generator=generator))
         return masks.mul_(1 / keep)
 
     def _backward(self, space: Workspace) -> None:
@@ -116,7 +115,7 @@ class Engine:
         above: Tensor | None = None
         """[T, K, B, D H], the gradient of each step's output."""
         if self.spec.per_step:
-            above = space.d_head.unflatten(1, (T, -1)).transpose(0, 1)
+            above = space.d_head.view(space.d_head.shape[0], T, -1, D * H).transpose(0, 1)
         for layer in reversed(range(self.spec.layers)):
             for direction in range(D):
                 strand, part = layer * D + direction, slice(direction * H, (direction + 1) * H)
@@ -166,7 +165,7 @@ class Engine:
             logp, target = answer.log_softmax(-1), ys.flatten().expand(lanes, -1)
             loss, hit = logp.gather(-1, target.unsqueeze(-1)).squeeze(-1).neg_(), logp.argmax(-1) == target
             if self.spec.per_step:
-                loss, hit = (each.unflatten(1, ys.shape).to(loss.dtype).mean(-1) for each in (loss, hit))
+                loss, hit = (each.view(lanes, *ys.shape).to(loss.dtype).mean(-1) for each in (loss, hit))
             losses.append(loss)
             hits.append(hit)
         return torch.cat(losses, 1), torch.cat(hits, 1)

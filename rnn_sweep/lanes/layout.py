@@ -64,11 +64,11 @@ class Layout:
         """
         gates, units, directions = GATES[self.spec.cell], self.spec.hidden_dim, self.spec.directions
         if not name.startswith("head."):
-            value = value.unflatten(0, (gates, units))[:, :hidden]
+            value = value.view(gates, units, *value.shape[1:])[:, :hidden]
         if name.startswith("rnn.weight_hh"):
             return value[..., :hidden]
         if (name.startswith("rnn.weight_ih") and "_l0" not in name) or name == "head.weight":
-            return value.unflatten(-1, (directions, units))[..., :hidden]
+            return value.view(*value.shape[:-1], directions, units)[..., :hidden]
         return value
 
     def _cut(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
