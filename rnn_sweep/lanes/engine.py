@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rnn_sweep.lanes.cell import Cell, Tape
 from rnn_sweep.lanes.compiled import compiled
+from rnn_sweep.lanes.dropout import draw_mask
 from rnn_sweep.lanes.gru import GRU
 from rnn_sweep.lanes.lstm import LSTM
 from rnn_sweep.lanes.rnn import RNN
@@ -102,13 +103,15 @@ class Engine:
             raise ValueError("dropout needs one generator per lane, got None")
         keep = 1 - self.spec.dropout
         for mask, generator, hidden in zip(masks, generators, sizes, strict=True):
-            if hidden == self.spec.hidden_dim:
-                mask.bernoulli_(keep, generator=generator)
+            whole = self.spec.hidden_dim
+            if hidden == whole:
+                draw_mask(mask, keep, generator)
             else:
-                whole = self.spec.hidden_dim
                 place = mask.zero_().view(*mask.shape[:-1], self.spec.directions, whole)[..., :hidden]
-                place.copy_(mask.new_empty(place.shape).bernoulli_(keep, generator=generator))
-        return masks.mul_(1 / keep)
+                own = mask.new_empty(place.shape)
+                draw_mask(own, keep, generator)
+                place.copy_(own)
+        return masks
 
     def _backward(self, space: Workspace) -> None:
         H, D, T, top = self.spec.hidden_dim, self.spec.directions, len(space.tapes[0].deltas), self.spec.layers - 1

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rnn_sweep.lanes import LaneNetwork
+from rnn_sweep.lanes.dropout import draw_mask
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 
 T, B, I, H, OUT = 6, 5, 3, 8, 4  # noqa: E741
@@ -97,8 +98,8 @@ def test_dropout_between_layers_leaves_the_mean_as_it_is(kind: dict[str, object]
     net, (model,) = make(spec, 1)
     x, y = torch.randn(T, 1, B, I, dtype=torch.float64), targets(spec, 1, B)
     loss, _ = net.forward_backward(x, y, [torch.Generator().manual_seed(3)])
-    keep = torch.empty(T, B, spec.directions * H, dtype=torch.float64)
-    mask = keep.bernoulli_(0.75, generator=torch.Generator().manual_seed(3)) / 0.75
+    mask = torch.empty(T, B, spec.directions * H, dtype=torch.float64)
+    draw_mask(mask, 0.75, torch.Generator().manual_seed(3))
 
     lower, upper = (nn.GRU(size, H, bidirectional=spec.bidirectional).double() for size in (I, spec.directions * H))
     names = dict(model.rnn.named_parameters())

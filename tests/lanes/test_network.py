@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rnn_sweep.lanes import LaneNetwork
+from rnn_sweep.lanes.dropout import draw_mask
 from rnn_sweep.lanes.precision import Precision
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 
@@ -114,7 +115,7 @@ def test_dropout_is_that_of_torch_with_the_same_masks(cell: str, nonlinearity: s
     loss, _ = net.forward_backward(x, y, [torch.Generator().manual_seed(k) for k in range(2)])
     for k, m in enumerate(models):
         mask = torch.empty(T, B, H, dtype=torch.float64)
-        mask.bernoulli_(1 - p, generator=torch.Generator().manual_seed(k)).div_(1 - p)
+        draw_mask(mask, 1 - p, torch.Generator().manual_seed(k))
         expected = _two_layers_with_mask(m, spec, x[:, k], mask)
         expected_loss = nn.functional.cross_entropy(expected, y[k])
         expected_loss.backward()
