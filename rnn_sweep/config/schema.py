@@ -33,7 +33,7 @@ SCHEDULERS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One recurrent classifier: stacked cells and a linear head on the last step."""
+    """One recurrent network: stacked cells and a linear head, on the last state or, where the data asks, on each."""
 
     cell: str = "rnn"
     hidden_dim: int = 128
@@ -44,6 +44,8 @@ class ModelConfig:
     """Probability in [0, 1), between layers, as in ``torch.nn.RNN``: without effect on one layer."""
     init: str = "default"
     """``default`` (torch's uniform), ``orthogonal``, or ``identity`` (rnn only; Le et al. 2015, arXiv:1504.00941)."""
+    bidirectional: bool = False
+    """A second set of cells in each layer reads the sequence backwards; the next layer, or the head, sees both."""
 
 
 @dataclass(frozen=True)

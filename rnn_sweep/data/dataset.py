@@ -58,6 +58,11 @@ class Dataset:
         """Whether every step has a label of its own."""
         return self.task == "classification" and self.y_train.ndim == 2
 
+    @property
+    def score(self) -> str:
+        """Name of the metric that measures answers, more being better: ``accuracy`` or ``r2``."""
+        return "r2" if self.task == "regression" else "accuracy"
+
 
 def load(config: DataConfig) -> Dataset:
     """Open a data set, fetching it on first use, and split its training sequences.

@@ -7,20 +7,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rnn_sweep.outcome import SCORES
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_TRAIN, _VAL, _TEST = "#7f8fa6", "#d1495b", "#2d6a4f"
+_TRAIN, _VAL, _TEST, _NAIVE = "#7f8fa6", "#d1495b", "#2d6a4f", "#8d6a9f"
 
 
 def save_curves(path: Path, history: Sequence[Mapping[str, float]], metrics: Mapping[str, float], title: str) -> None:
-    """Draw loss and accuracy side by side, training beside validation, the test result as a dashed line.
+    """Draw loss and accuracy (or R²) side by side, training beside validation, the test result as a dashed line.
 
     Args:
         path: PNG file to write.
         history: one mapping for each epoch with ``train/loss``, ``val/loss``, ``train/accuracy`` and
-            ``val/accuracy``, and optionally its number as ``epoch`` (else counted from 1).
-        metrics: final metrics; ``test/loss`` and ``test/accuracy`` are drawn where present.
+            ``val/accuracy`` (or ``…/r2``), and optionally its number as ``epoch`` (else counted from 1).
+        metrics: final metrics; ``test/loss``, ``test/accuracy`` and those of a naive answer (``naive/…``) are drawn
+            where present.
         title: heading.
     """
     # Figure and not pyplot: no global figure list, no search for a window system.
@@ -31,7 +34,9 @@ def save_curves(path: Path, history: Sequence[Mapping[str, float]], metrics: Map
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     _panel(left, "loss", history, metrics)
-    _panel(right, "accuracy", history, metrics)
+    _panel(
+        right, next((name for name in SCORES if history and f"val/{name}" in history[-1]), SCORES[0]), history, metrics
+    )
     figure.suptitle(title, fontsize=11)
     figure.subplots_adjust(left=0.07, right=0.98, bottom=0.14, top=0.86, wspace=0.2)
     figure.savefig(path)
@@ -74,8 +79,11 @@ def _panel(axes: Axes, kind: str, history: Sequence[Mapping[str, float]], metric
     test = metrics.get(f"test/{kind}")
     if test is not None:
         axes.axhline(test, color=_TEST, linestyle="--", linewidth=1, label=f"test {test:.4f}")
+    naive = metrics.get(f"naive/{kind}")
+    if naive is not None:
+        axes.axhline(naive, color=_NAIVE, linestyle=":", linewidth=1, label=f"naive {naive:.4f}")
     axes.set_xlabel("epoch")
-    axes.set_title(kind, fontsize=10)
+    axes.set_title("R²" if kind == "r2" else kind, fontsize=10)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -33,7 +33,7 @@ def conclude(lane: Lane, population: Population) -> Outcome:
     metrics: Metrics = {}
     if lane.best is not None:
         metrics |= lane.history[lane.best.epoch - 1]
-        metrics |= {"val/accuracy_best": lane.best.accuracy, "best_epoch": float(lane.best.epoch)}
+        metrics |= {f"val/{lane.score}_best": lane.best.score, "best_epoch": float(lane.best.epoch)}
         model.load_state_dict(lane.best.weights)
         save_weights(model, lane.spec, lane.entry.folder / WEIGHTS_FILE)
     if lane.gradients is not None:
@@ -42,8 +42,8 @@ def conclude(lane: Lane, population: Population) -> Outcome:
         # The weights that are kept are single precision, whatever the run was trained in.
         network = LaneNetwork(lane.spec, 1, device=population.device, precision="fp32", threads=population.threads)
         network.load(0, model.state_dict())
-        loss, accuracy = measure(network, population.test)
-        metrics["test/loss"], metrics["test/accuracy"] = float(loss), float(accuracy)
+        loss, score = measure(network, population.test)
+        metrics |= {"test/loss": float(loss), f"test/{lane.score}": float(score), **population.dataset.baseline}
     metrics["parameters"] = float(sum(p.numel() for p in model.parameters()))
     metrics["seconds"] = lane.seconds
     return _outcome(lane, lane.state, metrics, len(population.train))

@@ -56,16 +56,16 @@ class Entry:
 
 @dataclass
 class Best:
-    """The epoch whose weights are kept: highest validation accuracy, the lower loss where that ties."""
+    """The epoch whose weights are kept: highest validation score, the lower loss where that ties."""
 
     epoch: int
-    accuracy: float
+    score: float
     loss: float
     weights: Weights
 
-    def beaten_by(self, accuracy: float, loss: float) -> bool:
+    def beaten_by(self, score: float, loss: float) -> bool:
         """Whether an epoch with these validation figures takes its place."""
-        return (accuracy, -loss) > (self.accuracy, -self.loss)
+        return (score, -loss) > (self.score, -self.loss)
 
 
 class Lane:
@@ -77,6 +77,7 @@ class Lane:
         parameters: the lane's view of the network's parameters.
         steps_per_epoch: batches in an epoch.
         device: where dropout masks are drawn.
+        score: name of the metric, after ``val/``, that the best weights have most of.
     """
 
     def __init__(
@@ -86,9 +87,10 @@ class Lane:
         parameters: list[nn.Parameter],
         steps_per_epoch: int,
         device: torch.device,
+        score: str = "accuracy",
     ) -> None:
         config = entry.config
-        self.entry, self.config, self.spec = entry, config, spec
+        self.entry, self.config, self.spec, self.score = entry, config, spec, score
         self.optimizer = build_optimizer(config.optimizer, parameters)
         self.schedule = Schedule(config.scheduler, self.optimizer, config.trainer.epochs, steps_per_epoch)
         # Two streams, so that turning dropout on does not change the order in which the data is seen.
@@ -175,9 +177,9 @@ class Lane:
 
     def _record(self, metrics: Metrics, weights: Weights) -> None:
         self.history.append(metrics)
-        accuracy, loss = metrics["val/accuracy"], metrics["val/loss"]
-        if self.best is None or self.best.beaten_by(accuracy, loss):
-            self.best = Best(self.epoch, accuracy, loss, weights)
+        score, loss = metrics[f"val/{self.score}"], metrics["val/loss"]
+        if self.best is None or self.best.beaten_by(score, loss):
+            self.best = Best(self.epoch, score, loss, weights)
         self.schedule.after_epoch(loss)
 
     def _end_if_done(self) -> None:
