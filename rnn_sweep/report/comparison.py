@@ -179,7 +179,7 @@ class Comparison(Callback):
                     label = name if i == 0 else None
                     axes.plot(*zip(*points, strict=True), color=color, linewidth=1.2, alpha=0.8, label=label)
         axes.set_yscale("log")
-        title = f"gradient of the loss at each step, {self.x_label} {longest:g}"
+        title = f"gradient of the loss at each state, a line each run ({self.x_label}: {longest:g})"
         _finish(axes, "time step", "norm", title)
 
     def _record(self, run: Run, path: Path) -> None:
@@ -197,6 +197,6 @@ def _finish(axes: Axes, x: str, y: str, title: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_title(title, fontsize=10)
-    axes.grid(alpha=0.25, which="both")
+    axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9)
