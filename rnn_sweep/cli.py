@@ -82,8 +82,8 @@ def report(
     """Write `report.html`, one file that opens offline, and its figures as PNG; also of a study that still runs."""
     from rnn_sweep.commands.studies import find
     from rnn_sweep.report.write import write
+    from rnn_sweep.storage import masked
     from rnn_sweep.sweep.record import command_of
-    from rnn_sweep.trial import masked
 
     found, url = find(study, storage)
     folder = output or Path("reports", study)

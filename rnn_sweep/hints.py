@@ -75,7 +75,7 @@ def suggestions(arguments: list[str], config_dir: Path, config_name: str) -> lis
     from hydra.errors import HydraException
 
     GlobalHydra.instance().clear()
-    lines = []
+    lines = [line for line in map(extra, arguments) if line]
     with initialize_config_dir(str(config_dir), version_base="1.3"):
         cfg = compose(config_name, return_hydra_config=True)
         known = set(_keys(cfg, "")) | {p.name for p in config_dir.iterdir() if p.is_dir()}
@@ -89,6 +89,18 @@ def suggestions(arguments: list[str], config_dir: Path, config_name: str) -> lis
             continue
         lines.append(f"{key} is not a setting: {near(key, known)}")
     return lines
+
+
+def extra(argument: str) -> str:
+    """The extra that has to be installed for a launcher of Hydra's that is chosen; empty where none is missing."""
+    name = argument.removeprefix("hydra/launcher=")
+    if name not in ("submitit_local", "submitit_slurm"):
+        return ""
+    try:
+        import submitit  # noqa: F401
+    except ImportError as error:
+        return f"hydra/launcher={name} needs a package: {error}; pip install 'rnn-sweep[submitit]'"
+    return ""
 
 
 def _keys(node: Any, prefix: str) -> Iterator[str]:

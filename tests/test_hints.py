@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from rnn_sweep.hints import no_option
+from rnn_sweep.hints import extra, no_option, suggestions
 from tests.conftest import ROOT
 
 
@@ -37,3 +39,13 @@ OTHERS = ["seed=null", "model=", "=null", "model.cell=null", "hydra/sweeper=optu
 @pytest.mark.parametrize("argument", [*RIGHT, *OTHERS, "hydra.run.dir=null"])
 def test_the_rest_is_hydras(argument: str) -> None:
     assert no_option(argument, ROOT / "conf") == ""
+
+
+def test_the_extra_of_a_launcher_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert extra("hydra/launcher=submitit_slurm") == ""
+    monkeypatch.setitem(sys.modules, "submitit", None)  # as if it were not installed
+    lines = suggestions(["-m", "hydra/launcher=submitit_slurm"], ROOT / "conf", "config")
+    assert len(lines) == 1
+    assert "hydra/launcher=submitit_slurm needs a package" in lines[0]
+    assert "pip install 'rnn-sweep[submitit]'" in lines[0]
+    assert extra("hydra/launcher=fused") == ""

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 Label: TypeAlias = "bool | int | float | str | None"
 
-_BARE = re.compile(r"[A-Za-z_][\w./-]*")
+_BARE = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
 _LOOKS_OTHERWISE = {"null", "true", "false", "nan", "inf"}
 
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.console import Console
 
 from rnn_sweep.errors import UserError
+from rnn_sweep.storage import STORAGE_VARIABLE, masked, quiet
 from rnn_sweep.sweep import hooks, record, samplers
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.compose import cached
@@ -33,7 +34,6 @@ from rnn_sweep.sweep.settings import Settings
 from rnn_sweep.sweep.space import quoted
 from rnn_sweep.sweep.stop import Stop
 from rnn_sweep.sweep.verdict import Verdict
-from rnn_sweep.trial import STORAGE_VARIABLE, masked, quiet
 
 if TYPE_CHECKING:
     from optuna import Study

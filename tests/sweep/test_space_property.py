@@ -15,7 +15,7 @@ from rnn_sweep.sweep.space import Param, bare, parse_space
 from rnn_sweep.sweep.suggest import Suggester
 
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=6) | st.sampled_from(
-    ["null", "True", "1e-3", "a b", "a,b", "it's", "c:\\", "[1", "x=1", "${y}", "~", "nan", ""]
+    ["null", "True", "1e-3", "a b", "a,b", "it's", "c:\\", "[1", "x=1", "${y}", "~", "nan", "A¹", ""]
 )
 REALS = st.floats(-1e9, 1e9)
 SCALARS = st.none() | st.booleans() | st.integers() | REALS | WORDS
