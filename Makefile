@@ -1,7 +1,7 @@
 # Everything here works in the environment that the README's second command makes; BIN names another one.
 BIN ?= .venv/bin
 
-.PHONY: check format test fast faults audit
+.PHONY: check format test fast faults audit results
 
 check: ## lint, format, strict types, import contract
 	$(BIN)/ruff check .
@@ -25,3 +25,6 @@ audit: ## known vulnerabilities of everything that is installed; asks PyPI, fail
 
 faults: ## what may happen to a sweep, tried on purpose; writes the table of docs/reliability.md; takes long
 	FAULTS=long $(BIN)/pytest -n 2 tests/faults
+
+results: ## trains every row of docs/results.md, which takes hours, and writes the page; ROWS names some of them
+	$(BIN)/python benchmarks/results.py $(ROWS)

@@ -62,20 +62,33 @@ class Progress:
         seconds = time.perf_counter() - self._start
         left = seconds / (epoch - self._done) * (self._epochs - epoch)
         log.info(
-            "epoch %*d/%d  train loss %.4f acc %5.2f%%  val loss %.4f acc %5.2f%%  lr %.1e  %s images/s  ETA %s",
+            "epoch %*d/%d  train loss %.4f %s  val loss %.4f %s  lr %.1e  %s images/s  ETA %s",
             len(str(self._epochs)),
             epoch,
             self._epochs,
             metrics["train/loss"],
-            100 * metrics["train/accuracy"],
+            _score(metrics, "train"),
             metrics["val/loss"],
-            100 * metrics["val/accuracy"],
+            _score(metrics, "val"),
             metrics["lr"],
             f"{metrics['images_per_second']:,.0f}",
             tqdm.format_interval(left),
         )
         self._bar.set_description(f"epoch {min(epoch + 1, self._epochs)}/{self._epochs}", refresh=False)
-        self._bar.set_postfix({"val acc": f"{metrics['val/accuracy']:.2%}"}, refresh=False)
+        self._bar.set_postfix_str(f"val {_score(metrics, 'val')}", refresh=False)
+
+
+_SHOWN = {"accuracy": ("acc", "{:6.2%}"), "r2": ("R²", "{:.4f}")}
+"""By score: its short name, and its form."""
+
+
+def _score(metrics: Mapping[str, float], part: str) -> str:
+    """A score as the terminal shows it."""
+    return next(
+        f"{short} {form.format(metrics[key])}"
+        for name, (short, form) in _SHOWN.items()
+        if (key := f"{part}/{name}") in metrics
+    )
 
 
 def summary(outcome: Outcome, folder: str, ui: str | None) -> str:
@@ -84,12 +97,13 @@ def summary(outcome: Outcome, folder: str, ui: str | None) -> str:
     parts = [outcome.state.value]
     if outcome.cause:
         parts.append(outcome.cause)
-    if "test/accuracy" in metrics:
-        parts.append(f"test accuracy {metrics['test/accuracy']:.2%}")
-    if "best_epoch" in metrics:
-        parts.append(
-            f"best validation accuracy {metrics['val/accuracy_best']:.2%} in epoch {metrics['best_epoch']:.0f}"
-        )
+    for name, (short, form) in _SHOWN.items():
+        word, test, best = "accuracy" if name == "accuracy" else short, f"test/{name}", f"val/{name}_best"
+        if test in metrics:
+            parts.append(f"test {word} {form.format(metrics[test]).strip()}")
+        if best in metrics:
+            epoch = metrics["best_epoch"]
+            parts.append(f"best validation {word} {form.format(metrics[best]).strip()} in epoch {epoch:.0f}")
     parts.append(f"{outcome.epochs} epochs in {tqdm.format_interval(outcome.seconds)}")
     parts.append(f"{outcome.images_per_second:,.0f} images/s")
     lines = ["result:  " + ", ".join(parts), f"folder:  {folder}"]

@@ -102,11 +102,14 @@ class Execution:
         """
         from rnn_sweep.display import summary
         from rnn_sweep.models import load_weights
-        from rnn_sweep.training import WEIGHTS_FILE
+        from rnn_sweep.tracking.picture import save_gradients
+        from rnn_sweep.training import GRADIENTS_FILE, WEIGHTS_FILE
 
         outcome = replace(outcome, run_id=self.record.run_id)
         folder, dataset = self.job.folder, self.dataset
         weights, path = folder / WEIGHTS_FILE, folder / RESULT_FILE
+        gradients = folder / GRADIENTS_FILE
+        pictures = [save_gradients(gradients)] if gradients.is_file() else []
         self._write(path, outcome)
         self.reporter.note("state", outcome.state.value)
         self.record.finish(
@@ -115,7 +118,7 @@ class Execution:
             outcome.history,
             model=load_weights(weights) if weights.is_file() else None,
             example=(dataset.x_test[:1].float() * dataset.scale).numpy(),
-            files=[file for file in (weights, path) if file.is_file()],
+            files=[file for file in (weights, path, gradients, *pictures) if file.is_file()],
         )
         log.info(summary(outcome, str(folder), self.record.ui_hint))
         self._register(outcome)

@@ -77,8 +77,14 @@ def suggestions(arguments: list[str], config_dir: Path, config_name: str) -> lis
     GlobalHydra.instance().clear()
     lines = [line for line in map(extra, arguments) if line]
     with initialize_config_dir(str(config_dir), version_base="1.3"):
-        cfg = compose(config_name, return_hydra_config=True)
-        known = set(_keys(cfg, "")) | {p.name for p in config_dir.iterdir() if p.is_dir()}
+        groups = {p.name for p in config_dir.iterdir() if p.is_dir()}
+        # The settings of a group depend on the option that is chosen.
+        chosen = [argument for argument in arguments if argument.partition("=")[0] in groups]
+        try:
+            cfg = compose(config_name, chosen, return_hydra_config=True)
+        except HydraException:  # a choice is wrong itself, or many of a sweep
+            cfg = compose(config_name, return_hydra_config=True)
+        known = set(_keys(cfg, "")) | groups
     for argument in arguments:
         try:
             override = OverridesParser.create().parse_override(argument)

@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+SCORES = ("accuracy", "r2")
+"""What measures a network's answers, more being better: the part of right ones, or R² = 1 - MSE / variance.
+
+A run has one of the two, as ``train/…``, ``val/…`` and ``test/…``.
+"""
+
 
 class State(str, Enum):
     """How a run ended."""

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnn_sweep.config import Config, parse
 from rnn_sweep.errors import UserError
-from rnn_sweep.outcome import State
+from rnn_sweep.outcome import SCORES, State
 
 if TYPE_CHECKING:
     from rnn_sweep.tracking import Run
@@ -130,7 +130,10 @@ def _read_back(config: Config, parent_run_id: str) -> dict[str, Any]:
     return {"counts": counts, "best": {"values": [value], "run_id": best.run_id}, "note": note}
 
 
-_RECORDED = {"val/accuracy": ("val/accuracy_best", 1), "parameters": ("parameters", -1), "seconds": ("seconds", -1)}
+_RECORDED = {f"val/{score}": (f"val/{score}_best", 1) for score in SCORES} | {
+    "parameters": ("parameters", -1),
+    "seconds": ("seconds", -1),
+}
 """Objectives whose value a run keeps: the metric that holds it, and whether more is better (1) or worse (-1)."""
 
 

@@ -62,9 +62,11 @@ def validate(cfg: DictConfig) -> None:
     Raises:
         UserError: something in it is wrong.
     """
-    from rnn_sweep.training import check
+    from rnn_sweep import data, training
 
-    check(parent.parse_composed(cfg))
+    config = parent.parse_composed(cfg)
+    data.check(config.data)
+    training.check(config)
 
 
 def sweepable(task: Task) -> Task:
@@ -124,6 +126,11 @@ def prepare(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job:
     others = [o for o in overrides if not o.lstrip("+").startswith("trainer.resume=")]
     if config.trainer.resume is not None and others:
         raise UserError(f"trainer.resume goes on with the recorded configuration; leave out {' '.join(others)}")
+
+    if config.trainer.resume is None:
+        from rnn_sweep import data
+
+        data.check(config.data)
 
     # Importing torch takes a second: what can be refused without it has been refused by now.
     from rnn_sweep.tracking.masks import mask

@@ -43,7 +43,8 @@ def test_all_groups_are_covered() -> None:
 )
 def test_groups_combine_freely(model: str, optimizer: str, scheduler: str) -> None:
     config = composed(f"model={model}", f"optimizer={optimizer}", f"scheduler={scheduler}")
-    assert (config.model.cell, config.scheduler.name) == (model, scheduler)
+    cell = {"elman": "rnn", "irnn": "rnn"}.get(model, model)
+    assert (config.model.cell, config.scheduler.name) == (cell, scheduler)
 
 
 def test_defaults_are_the_documented_ones() -> None:
@@ -110,6 +111,10 @@ MISTAKES = [
     (["seed=-1"], ["seed", "-1"]),
     (["seed=1.5"], ["seed", "integer", "1.5"]),
     (["objective=test/accuracy"], ["objective", "test/accuracy", "val/accuracy"]),
+    (["objective=val/r2"], ["objective", "data.task=classification", "val/r2", "val/accuracy"]),
+    (["data.task=regression", "objective=val/accuracy"], ["data.task=regression", "val/accuracy", "val/r2"]),
+    (["data.task=cluster"], ["data.task", "classification, regression", "cluster"]),
+    (["+data.lengths=[1,2]"], ["data.lengths", "one value", "[1, 2]"]),
     (["objective=[]"], ["objective", "at least one"]),
     (["trial=3"], ["trial", "3"]),
 ]
@@ -129,6 +134,19 @@ def test_a_mistake_is_named(overrides: list[str], words: list[str]) -> None:
 def test_a_tree_that_is_no_configuration_is_refused(tree: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         parse(tree)
+
+
+def test_settings_of_the_data_set_itself_are_kept_for_it() -> None:
+    config = composed("+data.length=50", "data.pool=2")
+    assert config.data.options == (("form", "rows"), ("length", 50), ("pool", 2))
+    assert to_tree(config)["data"]["length"] == 50
+    assert hash(config.data) == hash(parse(to_tree(config)).data)
+
+
+def test_the_task_says_what_a_sweep_optimises_by_default() -> None:
+    assert composed().objective == ("val/accuracy",)
+    assert composed("data.task=regression").objective == ("val/r2",)
+    assert composed("data.task=regression", "objective=[val/loss,seconds]").objective == ("val/loss", "seconds")
 
 
 def test_options_of_the_optimizer_are_kept_for_its_class() -> None:

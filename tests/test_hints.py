@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize(
     ("argument", "got"),
     [
-        ("model=null", "model must be the name of an option, got null; known: gru, lstm, rnn"),
-        ("+data=1.5", "data must be the name of an option, got 1.5; known: digits, mnist"),
+        ("model=null", "model must be the name of an option, got null; known: "),
+        ("+data=1.5", "data must be the name of an option, got 1.5; known: "),
         ("optimizer@here=true", "optimizer must be the name of an option, got true"),
         ("model=rnn,null", "got rnn,null"),
         ("model=[rnn,7]", "got [rnn,7]"),

@@ -36,12 +36,12 @@ def untouched(folder: Path) -> bool:
 
 @pytest.mark.slow
 def test_a_run_trains_records_and_says_where(run: Run, tmp_path: Path) -> None:
-    done = run(SMOKE, "model.hidden_dim=40", "seed=3")
+    done = run(SMOKE, "model.hidden_dim=40", "seed=3", "trainer.gradients=5")
     assert done.returncode == 0, done.stderr
     found = result(tmp_path)
     assert found["state"] == "complete"
     assert found["epochs"] == 5
-    assert found["overrides"] == [SMOKE, "model.hidden_dim=40", "seed=3"]
+    assert found["overrides"] == [SMOKE, "model.hidden_dim=40", "seed=3", "trainer.gradients=5"]
     assert found["seconds"] > 0
     assert found["images_per_second"] > 0
     assert found["metrics"]["test/accuracy"] > 0.85
@@ -53,6 +53,8 @@ def test_a_run_trains_records_and_says_where(run: Run, tmp_path: Path) -> None:
     assert recorded.info.status == "FINISHED"
     assert recorded.data.params["model.hidden_dim"] == "40"
     assert recorded.data.metrics["test/accuracy"] == found["metrics"]["test/accuracy"]
+    files = {file.name for file in (tmp_path / "mlruns").glob(f"*/{recorded.info.run_id}/artifacts/*")}
+    assert {"gradients.json", "gradients.png"} <= files, files
 
 
 @pytest.mark.slow
@@ -71,6 +73,8 @@ MISTAKES = [
     (["data.batch_size=100000"], ["data.batch_size", "100000"]),
     (["data.val_size=100000"], ["data.val_size", "100000"]),
     (["data.name=mnits"], ["data.name", "mnits", "mnist"]),
+    (["data.lenght=3", "data=copy"], ["data.lenght", "did you mean 'data.length'"]),
+    (["data.file=nowhere.npz", "data=npz"], ["data.file", "nowhere.npz"]),
     (["trainer.device=cuda:9"], ["trainer.device", "cuda:9"]),
     (["optimizer._target_=torch.optim.Adamm"], ["optimizer._target_", "Adamm", "Adam"]),
     (["tracking.uri=sqlite:////proc/nowhere/mlflow.db"], ["tracking.uri", "/proc/nowhere"]),

@@ -73,10 +73,12 @@ def _store(uri: str) -> str:
 
 def _data() -> list[Finding]:
     from rnn_sweep.data import FAMILIES
-    from rnn_sweep.data.store import cache_folder
+    from rnn_sweep.data.store import IdxFamily, cache_folder
 
     findings = []
     for name, family in FAMILIES.items():
+        if not isinstance(family, IdxFamily):
+            continue  # nothing of it is cached
         folder = cache_folder(None) / family.folder
         whole = all((folder / f.name).is_file() and (folder / f.name).stat().st_size == f.size for f in family.files)
         text = f"cached in {folder}" if whole else f"not cached in {folder}; the first run fetches it"

@@ -12,6 +12,7 @@ from rnn_sweep.commands.runs import CONFIG_FILE, WEIGHTS_FILE, command_of, confi
 from rnn_sweep.errors import UserError
 
 if TYPE_CHECKING:
+    from rnn_sweep.config import DataConfig
     from rnn_sweep.tracking.reading import Recorded
     from rnn_sweep.tracking.store import Store
 
@@ -51,7 +52,6 @@ def export(store: Store, run: Recorded, folder: Path) -> list[Path]:
 
 def card(store: Store, run: Recorded, weights: Path) -> str:
     """The model card in Markdown, with the front matter that model hubs read."""
-    from rnn_sweep.data import FAMILIES
     from rnn_sweep.models import load_weights
     from rnn_sweep.report.templates import render
 
@@ -62,8 +62,24 @@ def card(store: Store, run: Recorded, weights: Path) -> str:
         run=run,
         config=config,
         command=command_of(store, run),
-        family=FAMILIES[config.data.name],
+        features=_features(config.data),
+        outputs=model.head.out_features,
         parameters=sum(p.numel() for p in model.parameters()),
         versions={k.removeprefix("version."): v for k, v in run.tags.items() if k.startswith("version.")},
         weights=WEIGHTS_FILE,
     )
+
+
+def _features(data: DataConfig) -> str | None:
+    """What the network takes, where it takes images: shape and scale in Markdown."""
+    import numpy as np
+
+    from rnn_sweep.data import FAMILIES, check
+    from rnn_sweep.data.images import sequences
+    from rnn_sweep.data.store import IdxFamily
+
+    family = FAMILIES[data.name]
+    if not isinstance(family, IdxFamily):
+        return None
+    T, I = sequences(np.empty((0, *family.train_images.shape[1:])), check(data)[1]).shape[1:]  # noqa: E741
+    return f"float32 `[N, {T}, {I}]` in [0, 1]: pixels times {family.scale:.6g}"

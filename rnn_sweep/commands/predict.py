@@ -15,7 +15,7 @@ from rnn_sweep.commands.runs import WEIGHTS_FILE, config_of
 from rnn_sweep.errors import UserError
 
 if TYPE_CHECKING:
-    from rnn_sweep.data.store import Family
+    from rnn_sweep.data.store import IdxFamily
     from rnn_sweep.tracking.reading import Recorded
     from rnn_sweep.tracking.store import Store
 
@@ -49,13 +49,19 @@ def predict(store: Store, run: Recorded, files: Sequence[Path], *, invert: bool 
         invert: for dark strokes on a bright ground.
 
     Raises:
-        UserError: the run has no weights, or a file is not there, not an image, or of another size.
+        UserError: the run has no weights or was not trained on images, or a file is not there, not an image, or of
+            another size.
     """
-    from rnn_sweep.data import FAMILIES
+    from rnn_sweep.data import FAMILIES, check
+    from rnn_sweep.data.images import sequences
+    from rnn_sweep.data.store import IdxFamily
 
     config = config_of(store, run)
     family = FAMILIES[config.data.name]
-    batches = [(source, images) for file in files for source, images in _read(file, family, invert)]
+    if not isinstance(family, IdxFamily):
+        raise UserError(f"RUN must be of a network that was trained on images, got one of data.name={family.name}")
+    options = check(config.data)[1]
+    batches = [(source, sequences(images, options)) for file in files for source, images in _read(file, family, invert)]
     return list(_classify(store, run, batches))
 
 
@@ -74,15 +80,15 @@ def _classify(store: Store, run: Recorded, batches: Sequence[tuple[str, Images]]
                 yield Prediction(f"{source}[{i}]" if source.endswith(".npz") else source, label, probability)
 
 
-def _read(file: Path, family: Family, invert: bool) -> Iterator[tuple[str, Images]]:
-    """Features of shape [N, T, I] in [0, 1]."""
+def _read(file: Path, family: IdxFamily, invert: bool) -> Iterator[tuple[str, Images]]:
+    """Images [N, H, W] in [0, 1]."""
     if not file.is_file():
         raise UserError(f"FILE must be an image or an .npz file: there is no file '{file}'")
     images = (_array if file.suffix.lower() == ".npz" else _picture)(file, family)
     yield str(file), np.ascontiguousarray(1 - images if invert else images, dtype=np.float32)
 
 
-def _picture(file: Path, family: Family) -> Images:
+def _picture(file: Path, family: IdxFamily) -> Images:
     from PIL import Image, UnidentifiedImageError
 
     size = family.train_images.shape[1:]
@@ -96,7 +102,7 @@ def _picture(file: Path, family: Family) -> Images:
     return np.asarray(grey, dtype=np.float32)[None] / np.float32(255)
 
 
-def _array(file: Path, family: Family) -> Images:
+def _array(file: Path, family: IdxFamily) -> Images:
     size = family.train_images.shape[1:]
     try:
         with np.load(file, allow_pickle=False) as arrays:

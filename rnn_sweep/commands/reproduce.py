@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rnn_sweep.commands.runs import WEIGHTS_FILE, config_of
 from rnn_sweep.errors import UserError, near
-from rnn_sweep.outcome import State
+from rnn_sweep.outcome import SCORES, State
 from rnn_sweep.sweep.results import winners
 
 if TYPE_CHECKING:
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from rnn_sweep.tracking.reading import Recorded
     from rnn_sweep.tracking.store import Store
 
-FINAL = ("val/accuracy_best", "best_epoch", "test/loss", "test/accuracy", "parameters")
+FINAL = (
+    "best_epoch",
+    "test/loss",
+    "parameters",
+    *(key for score in SCORES for key in (f"val/{score}_best", f"test/{score}")),
+)
 """What a finished run records beside its epochs, and depends on the configuration alone."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rnn_sweep.config.ranges import check_data, check_model, check_seed, check_trainer
+from rnn_sweep.config.ranges import check_data, check_gradients, check_model, check_seed, check_trainer
 from rnn_sweep.config.schema import (
     OBJECTIVES,
     SCHEDULERS,
@@ -45,20 +45,22 @@ def parse(cfg: DictConfig | Mapping[str, Any]) -> Config:
     for name in ("model", "optimizer", "scheduler", "data", "trainer", "tracking"):
         if not isinstance(root.get(name), dict):
             raise UserError(f"{name} must be a mapping of settings, got {root.get(name)!r}")
+    data = _data(root["data"])
+    check_data(data)
     config = Config(
         model=_section(ModelConfig, "model", root["model"]),
         optimizer=_optimizer(root["optimizer"]),
         scheduler=_scheduler(root["scheduler"]),
-        data=_section(DataConfig, "data", root["data"]),
+        data=data,
         trainer=_section(TrainerConfig, "trainer", root["trainer"]),
         tracking=_tracking(root["tracking"]),
         seed=_convert("seed", root.get("seed", 1), "int"),
-        objective=_objective(root.get("objective", "val/accuracy")),
+        objective=_objective(root.get("objective"), data.task),
         trial=_trial(root.get("trial")),
     )
     check_model(config.model)
-    check_data(config.data)
     check_trainer(config.trainer)
+    check_gradients(config.trainer, config.model)
     check_seed("seed", config.seed)
     return config
 
@@ -72,6 +74,8 @@ def to_tree(config: Config) -> dict[str, Any]:
         **config.optimizer.options,
     }
     tree["scheduler"] = {"name": config.scheduler.name, **config.scheduler.options}
+    del tree["data"]["options"]
+    tree["data"] |= dict(config.data.options)
     tree["objective"] = list(config.objective)
     del tree["trial"]
     return tree
@@ -177,13 +181,26 @@ def _tracking(node: dict[Any, Any]) -> TrackingConfig:
     return dataclasses.replace(section, tags={str(k): str(v) for k, v in tags.items()})
 
 
-def _objective(value: Any) -> tuple[str, ...]:
-    names = value if isinstance(value, list) else [value]
+def _data(node: dict[Any, Any]) -> DataConfig:
+    """What is no setting of every data set is one of its own, which :func:`rnn_sweep.data.check` knows."""
+    common = {f.name for f in dataclasses.fields(DataConfig)} - {"options"}
+    section: DataConfig = _section(DataConfig, "data", {key: node[key] for key in node if key in common})
+    options = sorted((str(key), value) for key, value in node.items() if key not in common)
+    for key, value in options:
+        if isinstance(value, (dict, list)):
+            raise UserError(f"data.{key} must be one value, got {value!r}")
+    return dataclasses.replace(section, options=tuple(options))
+
+
+def _objective(value: Any, task: str) -> tuple[str, ...]:
+    known = OBJECTIVES[task]
+    names = [known[0]] if value is None else value if isinstance(value, list) else [value]
     if not names:
         raise UserError("objective must name at least one metric, got []")
     for name in names:
-        if name not in OBJECTIVES:
-            raise UserError(f"objective must be a metric of a run, got {name!r}; {near(str(name), OBJECTIVES)}")
+        if name not in known:
+            rule = f"objective must be a metric of a run with data.task={task}"
+            raise UserError(f"{rule}, got {name!r}; {near(str(name), known)}")
     return tuple(names)
 
 

@@ -10,6 +10,7 @@ from rnn_sweep.config.schema import (
     INITS,
     NONLINEARITIES,
     PRECISIONS,
+    TASKS,
     DataConfig,
     ModelConfig,
     TrainerConfig,
@@ -63,12 +64,25 @@ def check_model(model: ModelConfig) -> None:
 
 def check_data(data: DataConfig) -> None:
     """Refuse sizes that no data set could have. Raises :class:`UserError`."""
+    _one_of("data.task", data.task, TASKS)
     _at_least("data.batch_size", data.batch_size, 1)
     if data.val_size <= 0 or (data.val_size >= 1 and data.val_size != int(data.val_size)):
         raise UserError(f"data.val_size must be a count >= 1 or a fraction in (0, 1), got {data.val_size!r}")
     if data.limit is not None:
         _at_least("data.limit", data.limit, 1)
     check_seed("data.split_seed", data.split_seed)
+
+
+def check_gradients(trainer: TrainerConfig, model: ModelConfig) -> None:
+    """Refuse an epoch that there is not, or a state that does not say what was read. Raises :class:`UserError`."""
+    if trainer.gradients is None:
+        return
+    if not 1 <= trainer.gradients <= trainer.epochs:
+        rule = f"must be an epoch from 1 to trainer.epochs={trainer.epochs}, or null"
+        raise UserError(f"trainer.gradients {rule}; got {trainer.gradients!r}")
+    if model.bidirectional:
+        rule = "must be null for model.bidirectional=true, whose states have been reached from both ends"
+        raise UserError(f"trainer.gradients {rule}; got {trainer.gradients!r}")
 
 
 def check_trainer(trainer: TrainerConfig) -> None:

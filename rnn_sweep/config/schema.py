@@ -11,15 +11,15 @@ NONLINEARITIES = ("relu", "tanh")
 INITS = ("identity", "orthogonal", "default")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("fp32", "bf16")
-OBJECTIVES = (
-    "val/accuracy",
-    "val/loss",
-    "train/accuracy",
-    "train/loss",
-    "parameters",
-    "seconds",
-)
-"""What a sweep may optimise. The test set is not among them: a search that sees it has no test set left."""
+OBJECTIVES = {
+    "classification": ("val/accuracy", "val/loss", "train/accuracy", "train/loss", "parameters", "seconds"),
+    "regression": ("val/r2", "val/loss", "train/r2", "train/loss", "parameters", "seconds"),
+}
+"""What a sweep may optimise, by task, and first what it does where nothing is asked for.
+
+The test set is not among them: a search that sees it has no test set left.
+"""
+TASKS = tuple(OBJECTIVES)
 
 SCHEDULERS: dict[str, dict[str, float]] = {
     "none": {},
@@ -33,7 +33,7 @@ SCHEDULERS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One recurrent classifier: stacked cells and a linear head on the last step."""
+    """One recurrent network: stacked cells and a linear head, on the last state or, where the data asks, on each."""
 
     cell: str = "rnn"
     hidden_dim: int = 128
@@ -44,6 +44,8 @@ class ModelConfig:
     """Probability in [0, 1), between layers, as in ``torch.nn.RNN``: without effect on one layer."""
     init: str = "default"
     """``default`` (torch's uniform), ``orthogonal``, or ``identity`` (rnn only; Le et al. 2015, arXiv:1504.00941)."""
+    bidirectional: bool = False
+    """A second set of cells in each layer reads the sequence backwards; the next layer, or the head, sees both."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,19 @@ class DataConfig:
     """Which data, how it is split, and how it is fed."""
 
     name: str = "mnist"
+    task: str = "classification"
+    """``classification`` or ``regression``."""
     batch_size: int = 64
     val_size: float = 5000
-    """Images held out for validation: a count, or a fraction in (0, 1)."""
+    """Sequences held out for validation: a count, or a fraction in (0, 1)."""
     limit: int | None = None
-    """At most this many images in each of train, validation and test."""
+    """At most this many sequences in each of train, validation and test."""
     split_seed: int = 0
     """Seed of the train/validation split; apart from ``seed`` so that runs with other seeds stay comparable."""
     dir: str | None = None
     """Cache folder; None is the user's cache."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """The data set's own settings, sorted by name; flat keys of the data group in YAML (``data.length=200``)."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,8 @@ class TrainerConfig:
     timeout: float | None = None
     """Seconds that a run may train, counted from its start or from where it is resumed; None is no limit."""
     precision: str = "fp32"
+    gradients: int | None = None
+    """Epoch after which the loss's gradient at the state of each time step is measured and drawn; None is never."""
     resume: str | None = None
     """Output folder of the run to go on with."""
 

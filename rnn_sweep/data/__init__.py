@@ -1,9 +1,11 @@
-"""Images as sequences of rows: fetched once, cached as checksummed IDX files, opened without heavy imports.
+"""Sequences and what is to be told of them: ``check`` a configuration, ``load`` its data set.
 
-A new data set is one module with a :class:`~rnn_sweep.data.store.Family`, one line in
-:data:`~rnn_sweep.data.dataset.FAMILIES`, one YAML file and one test.
+A new data set is one module in :mod:`rnn_sweep.data.families`, one YAML file and one test; ``docs/data.md`` shows how.
+Images are fetched once, cached as checksummed IDX files, and opened without heavy imports.
 """
 
-from rnn_sweep.data.dataset import FAMILIES, Dataset, load
+from rnn_sweep.data.checking import check
+from rnn_sweep.data.dataset import Dataset, load
+from rnn_sweep.data.families import FAMILIES
 
-__all__ = ["FAMILIES", "Dataset", "load"]
+__all__ = ["FAMILIES", "Dataset", "check", "load"]

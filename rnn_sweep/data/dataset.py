@@ -1,105 +1,130 @@
-"""From a data configuration to tensors: look up the family, check the sizes, open the cache, split."""
+"""From a data configuration to tensors: check it, open the family's arrays, split them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from rnn_sweep.data import digits, mnist
-from rnn_sweep.data.store import Family, cache_folder, open_family
-from rnn_sweep.errors import UserError, near
+from rnn_sweep.data import baselines
+from rnn_sweep.data.checking import check, check_batch, held_out
+from rnn_sweep.errors import UserError
 
+# torch is imported where tensors are made: `rnn_sweep.data.check` answers without it.
 if TYPE_CHECKING:
-    from rnn_sweep.config import DataConfig
+    from torch import Tensor
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (mnist.FAMILY, digits.FAMILY)}
-"""Every data set by the name that ``data.name`` takes."""
+    from rnn_sweep.config import DataConfig
+    from rnn_sweep.data.family import Array, Arrays
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set, split in three; an image is a sequence of T rows of I pixels.
+    """One data set of N sequences of T steps with I features, split in three.
 
-    Features are ``x * scale``, in [0, 1]: images stay one byte a pixel in memory until a batch is made.
+    Features are ``x * scale``: images stay one byte a pixel in memory until a batch is made.
     """
 
     name: str
     x_train: Tensor
-    """[N, T, I] uint8."""
+    """[N, T, I] uint8 or float32."""
     y_train: Tensor
-    """[N] int64, in [0, classes)."""
+    """Labels, int64 [N] in [0, outputs), or [N, T] where every step has one; of a regression values, float32 [N, D]."""
     x_val: Tensor
     y_val: Tensor
     x_test: Tensor
     y_test: Tensor
     scale: float
-    classes: int
+    outputs: int
+    """Classes, or values D of a regression."""
+    task: str = "classification"
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    """Metrics of a naive answer on the test part: ``naive/loss``, and ``naive/accuracy`` of a classification."""
 
     @property
     def steps(self) -> int:
-        """Length T of a sequence: the rows of an image."""
+        """Length T of a sequence, such as the rows of an image."""
         return int(self.x_train.shape[1])
 
     @property
     def input_dim(self) -> int:
-        """Features I of one step: the pixels of a row."""
+        """Features I of one step, such as the pixels of a row."""
         return int(self.x_train.shape[2])
+
+    @property
+    def per_step(self) -> bool:
+        """Whether every step has a label of its own."""
+        return self.task == "classification" and self.y_train.ndim == 2
+
+    @property
+    def score(self) -> str:
+        """Name of the metric that measures answers, more being better: ``accuracy`` or ``r2``."""
+        return "r2" if self.task == "regression" else "accuracy"
 
 
 def load(config: DataConfig) -> Dataset:
-    """Open a data set, fetching it on first use, and split its training file.
+    """Open a data set, fetching it on first use, and split its training sequences.
 
-    A permutation seeded by ``split_seed`` gives its first ``val_size`` images to validation and the rest to
-    training, so that the split depends on nothing else. ``limit`` then caps each part; the capped test part
-    is spaced evenly over the file, whose two halves differ in difficulty for MNIST. Sizes are checked before
-    anything is fetched.
+    A permutation seeded by ``split_seed`` gives its first ``val_size`` sequences to validation and the rest to
+    training, so that the split depends on nothing else; where time decides, the family has split. ``limit`` then caps
+    each part; the capped test part is spaced evenly over the file, whose two halves differ in difficulty for MNIST.
+    Sizes that are known beforehand are checked before anything is fetched.
 
     Raises:
-        UserError: the name is unknown, ``val_size``, ``limit`` or ``batch_size`` does not fit the data, the
-            cache folder cannot be used, a cached file is corrupt, or the data cannot be fetched.
+        UserError: what :func:`~rnn_sweep.data.check` refuses, ``val_size`` or ``batch_size`` does not fit the data, or
+            the family cannot give its arrays.
     """
-    family = FAMILIES.get(config.name)
-    if family is None:
-        raise UserError(f"data.name must be a known data set, got {config.name!r}; {near(config.name, FAMILIES)}")
-    count = _validation_count(config, family)
-    x, y, x_test, y_test = map(torch.from_numpy, open_family(family, cache_folder(config.dir)))
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(config.split_seed))
-    val, train = order[:count][: config.limit], order[count:][: config.limit]
-    if config.limit is not None and config.limit < len(x_test):
-        spaced = torch.arange(config.limit) * len(x_test) // config.limit
-        x_test, y_test = x_test[spaced], y_test[spaced]
+    import torch
+
+    family, options = check(config)
+    try:
+        arrays = family.open(config, options)
+        (x, y), (x_val, y_val) = _split(config, arrays)
+        x_test, y_test = arrays.x_test, arrays.y_test
+        if config.limit is not None and config.limit < len(x_test):
+            spaced = np.arange(config.limit) * len(x_test) // config.limit
+            x_test, y_test = x_test[spaced], y_test[spaced]
+        baseline = _baseline(config, arrays, y, x_test, y_test)
+    except MemoryError as error:
+        raise UserError(f"data.name={config.name} needs more memory than there is; lower its sizes") from error
+    features = [torch.from_numpy(part) for part in (x, x_val, x_test)]
+    kind = torch.float32 if config.task == "regression" else torch.int64
+    targets = [torch.from_numpy(part).to(kind) for part in (y, y_val, y_test)]
     return Dataset(
         name=family.name,
-        x_train=x[train],
-        y_train=y[train].long(),
-        x_val=x[val],
-        y_val=y[val].long(),
-        x_test=x_test,
-        y_test=y_test.long(),
-        scale=family.scale,
-        classes=family.classes,
+        x_train=features[0],
+        y_train=targets[0],
+        x_val=features[1],
+        y_val=targets[1],
+        x_test=features[2],
+        y_test=targets[2],
+        scale=arrays.scale,
+        outputs=arrays.outputs,
+        task=config.task,
+        baseline=baseline,
     )
 
 
-def _validation_count(config: DataConfig, family: Family) -> int:
-    """Number of validation images, after checking every size against the family's."""
-    total, size = family.train_images.shape[0], config.val_size
-    fraction = isinstance(size, float) and not size.is_integer()
-    if fraction and not 0 < size < 1:
-        raise UserError(f"data.val_size must be a count or a fraction in (0, 1), got {size!r}")
-    count = round(total * size) if fraction else int(size)
-    if not 1 <= count < total:
-        rule = f"must leave images on both sides: at least 1 and fewer than the {total} training images"
-        raise UserError(f"data.val_size {rule} of {family.name}, got {size!r}")
-    if config.limit is not None and config.limit < 1:
-        raise UserError(f"data.limit must be >= 1 or null, got {config.limit!r}")
-    train = min(total - count, config.limit or total)
-    if not 1 <= config.batch_size <= train:
-        raise UserError(
-            f"data.batch_size must be >= 1 and at most the {train} training images of {family.name}"
-            f" (data.val_size={size!r}, data.limit={config.limit!r}), got {config.batch_size!r}"
-        )
-    return count
+def _split(config: DataConfig, arrays: Arrays) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Training and validation part, each capped at ``limit``."""
+    import torch
+
+    if arrays.validation is not None:
+        check_batch(config, len(arrays.x))
+        x_val, y_val = arrays.validation
+        return (arrays.x[: config.limit], arrays.y[: config.limit]), (x_val[: config.limit], y_val[: config.limit])
+    count = held_out("data.val_size", config.val_size, len(arrays.x), config.name)
+    check_batch(config, len(arrays.x) - count)
+    order = torch.randperm(len(arrays.x), generator=torch.Generator().manual_seed(config.split_seed)).numpy()
+    val, train = order[:count][: config.limit], order[count:][: config.limit]
+    return (arrays.x[train], arrays.y[train]), (arrays.x[val], arrays.y[val])
+
+
+def _baseline(config: DataConfig, arrays: Arrays, y: Array, x_test: Array, y_test: Array) -> Mapping[str, float]:
+    if arrays.naive is not None:
+        return arrays.naive(y, x_test, y_test)
+    if config.task == "regression":
+        return baselines.mean(y, y_test)
+    return baselines.frequencies(y, y_test, arrays.outputs)

@@ -13,13 +13,19 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnn_sweep.data import images
+from rnn_sweep.data.family import Arrays, Option, Options
 from rnn_sweep.errors import UserError
+
+if TYPE_CHECKING:
+    from rnn_sweep.config import DataConfig
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +36,14 @@ Bytes = NDArray[np.uint8]
 class IdxFile:
     """One array of unsigned bytes on disk.
 
-    MD5 is the published identity; CRC-32 is several times cheaper, so it is what every opening checks.
+    MD5 is the published identity; CRC-32 is several times cheaper, so it is what every opening checks. Where only the
+    archive's MD5 is published, both are None: the CRC-32 of what was fetched is then noted beside it.
     """
 
     name: str
     shape: tuple[int, ...]
-    md5: str
-    crc32: int
+    md5: str | None = None
+    crc32: int | None = None
 
     @property
     def offset(self) -> int:
@@ -57,8 +64,8 @@ Raises :class:`SourceError` when no source has them; every content returned has 
 
 
 @dataclass(frozen=True)
-class Family:
-    """One data set: where it lies below the cache folder, its four files, and how to get them."""
+class IdxFamily:
+    """Labelled images: where they lie below the cache folder, their four files, and how to get them."""
 
     name: str
     folder: str
@@ -68,13 +75,26 @@ class Family:
     test_labels: IdxFile
     scale: float
     """Features are pixels times this."""
-    classes: int
+    outputs: int
     fetch: Fetch
+    tasks: tuple[str, ...] = ("classification",)
+    options: Mapping[str, Option] = field(default_factory=lambda: images.OPTIONS)
 
     @property
     def files(self) -> tuple[IdxFile, IdxFile, IdxFile, IdxFile]:
         """Training images and labels, then those of the test part."""
         return self.train_images, self.train_labels, self.test_images, self.test_labels
+
+    def size(self, options: Options) -> int:
+        """The images of the training file."""
+        return self.train_images.shape[0]
+
+    def open(self, config: DataConfig, options: Options) -> Arrays:
+        """Map the cache, which is filled on first use, and make sequences of its images."""
+        x, y, x_test, y_test = open_family(self, cache_folder(config.dir))
+        return Arrays(
+            images.sequences(x, options), y, images.sequences(x_test, options), y_test, self.outputs, self.scale
+        )
 
 
 class SourceError(Exception):
@@ -90,23 +110,29 @@ def cache_folder(configured: str | None) -> Path:
 
 def encode(array: Bytes) -> bytes:
     """The IDX file of an array of unsigned bytes: type 0x08, number of dimensions, big-endian sizes, data."""
-    header = np.array([0x0800 + array.ndim, *array.shape], dtype=">u4")
-    return b"".join((header.tobytes(), array.data))
+    return b"".join((header(array.shape), array.data))
+
+
+def header(shape: tuple[int, ...]) -> bytes:
+    """What an IDX file of unsigned bytes begins with."""
+    return np.array([0x0800 + len(shape), *shape], dtype=">u4").tobytes()
 
 
 def verified(file: IdxFile, content: bytes, source: str) -> bytes:
     """Return ``content`` if it is ``file`` to the byte.
 
     Raises:
-        SourceError: the MD5 differs.
+        SourceError: the MD5 differs, or the shape where no MD5 is known.
     """
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != file.md5:
+    if file.md5 is None and (len(content) != file.size or not content.startswith(header(file.shape))):
+        raise SourceError(f"{source}: {file.name} must be an IDX file of {list(file.shape)} bytes")
+    if file.md5 is not None and found != file.md5:
         raise SourceError(f"{source}: {file.name} must have MD5 {file.md5}, got {found}")
     return content
 
 
-def open_family(family: Family, root: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
+def open_family(family: IdxFamily, root: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]:
     """Map the four arrays of ``family`` below ``root``, fetching the missing ones first.
 
     A complete cache is only read, so it may lie on a read-only disk. The arrays are copy-on-write views:
@@ -126,11 +152,11 @@ def open_family(family: Family, root: Path) -> tuple[Bytes, Bytes, Bytes, Bytes]
     return first, second, third, fourth
 
 
-def _missing(family: Family, folder: Path) -> list[IdxFile]:
+def _missing(family: IdxFamily, folder: Path) -> list[IdxFile]:
     return [file for file in family.files if not (folder / file.name).exists()]
 
 
-def _fill(family: Family, folder: Path) -> None:
+def _fill(family: IdxFamily, folder: Path) -> None:
     """Fetch what is missing, one process at a time; a file appears under its name only when it is whole."""
     from filelock import FileLock
 
@@ -148,6 +174,8 @@ def _fill(family: Family, folder: Path) -> None:
             contents = family.fetch(missing, partial)
             for file in missing:
                 (partial / file.name).write_bytes(contents[file.name])
+                if file.crc32 is None:
+                    _note(folder / file.name).write_text(f"{zlib.crc32(contents[file.name]):08x}")
                 os.replace(partial / file.name, folder / file.name)
         except SourceError as error:
             names = ", ".join(file.name for file in missing)
@@ -158,14 +186,23 @@ def _fill(family: Family, folder: Path) -> None:
 
 
 def _map(file: IdxFile, path: Path) -> Bytes:
-    """Map one file and check it; the CRC-32 covers the header, so a shape never comes from the file."""
+    """Map one file and check it: its size, header and CRC-32; a shape never comes from the file."""
     size = path.stat().st_size
     advice = f"delete the file '{path}' and run again: it will be fetched anew"
     if size != file.size:
         raise UserError(f"data file '{path}' is corrupt: it must have {file.size} bytes, got {size}; {advice}")
     whole: Bytes = np.memmap(path, dtype=np.uint8, mode="c")
-    found = zlib.crc32(whole.data)
-    if found != file.crc32:
-        rule = f"its CRC-32 must be {file.crc32:08x}, got {found:08x}"
+    found, known = zlib.crc32(whole.data), file.crc32
+    if known is None and not bytes(whole[: file.offset]) == header(file.shape):
+        raise UserError(f"data file '{path}' is corrupt: it must be an IDX file of {list(file.shape)} bytes; {advice}")
+    if known is None:  # without a note the file was put there by hand
+        known = int(_note(path).read_text(), 16) if _note(path).is_file() else found
+    if found != known:
+        rule = f"its CRC-32 must be {known:08x}, got {found:08x}"
         raise UserError(f"data file '{path}' is corrupt: {rule}; {advice}")
     return whole[file.offset :].reshape(file.shape)
+
+
+def _note(path: Path) -> Path:
+    """Where the CRC-32 of a file is noted that is published without one."""
+    return path.with_name(f"{path.name}.crc32")

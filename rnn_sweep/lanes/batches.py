@@ -12,8 +12,10 @@ class Batches:
     """Gathers sequences of a data set into training batches, converting and scaling them on the way."""
 
     def __init__(self, x: Tensor, y: Tensor, *, scale: float = 1.0, device: str | torch.device = "cpu") -> None:
-        """Hold ``x`` [N, T, I] (uint8 or float32) and ``y`` [N] int64; batches are scaled by ``scale``."""
+        """Hold ``x`` [N, T, I] (uint8 or float32) and ``y`` [N, …]; batches of ``x`` are scaled by ``scale``."""
         self.x, self.y, self.scale = x.to(device).contiguous(), y.to(device), scale
+        self.variance = float(y.double().var(dim=0, correction=0).mean()) if y.is_floating_point() else None
+        """Of the targets of a regression, in the mean over their D values; None for classes."""
         self._buffers: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
@@ -21,11 +23,11 @@ class Batches:
         return len(self.x)
 
     def slice(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Return sequences ``start`` to before ``stop``, in order, as x [T, B, I] float32 and y [B] int64."""
+        """Return sequences ``start`` to before ``stop``, in order, as x [T, B, I] float32 and y [B, …]."""
         return self.x[start:stop].transpose(0, 1) * self.scale, self.y[start:stop]
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sequences of ``index`` [K, B] as x [T, K, B, I] float32 and y [K, B] int64.
+        """Return the sequences of ``index`` [K, B] as x [T, K, B, I] float32 and y [K, B, …].
 
         The returned x is a view of a buffer that the thread's next call of the same shape overwrites.
         """

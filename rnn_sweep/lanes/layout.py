@@ -18,18 +18,26 @@ def aligned(count: int) -> int:
     return -(-count // ALIGNMENT) * ALIGNMENT
 
 
+def strands(spec: ModelSpec) -> list[tuple[str, int]]:
+    """The recurrent layers, each direction on its own, in ``state_dict`` order: name suffix and features of a step."""
+    return [
+        (f"l{layer}{suffix}", spec.input_dim if layer == 0 else spec.directions * spec.hidden_dim)
+        for layer in range(spec.layers)
+        for suffix in ("", "_reverse")[: spec.directions]
+    ]
+
+
 def shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     """Shapes of one lane's parameters, by ``state_dict`` name and in ``state_dict`` order."""
     rows = GATES[spec.cell] * spec.hidden_dim
     result: dict[str, tuple[int, ...]] = {}
-    for layer in range(spec.layers):
-        inputs = spec.input_dim if layer == 0 else spec.hidden_dim
-        result[f"rnn.weight_ih_l{layer}"] = (rows, inputs)
-        result[f"rnn.weight_hh_l{layer}"] = (rows, spec.hidden_dim)
-        result[f"rnn.bias_ih_l{layer}"] = (rows,)
-        result[f"rnn.bias_hh_l{layer}"] = (rows,)
-    result["head.weight"] = (spec.classes, spec.hidden_dim)
-    result["head.bias"] = (spec.classes,)
+    for strand, inputs in strands(spec):
+        result[f"rnn.weight_ih_{strand}"] = (rows, inputs)
+        result[f"rnn.weight_hh_{strand}"] = (rows, spec.hidden_dim)
+        result[f"rnn.bias_ih_{strand}"] = (rows,)
+        result[f"rnn.bias_hh_{strand}"] = (rows,)
+    result["head.weight"] = (spec.outputs, spec.directions * spec.hidden_dim)
+    result["head.bias"] = (spec.outputs,)
     return result
 
 
@@ -49,17 +57,19 @@ class Layout:
         return dict(self._cut(flat))
 
     def part(self, name: str, value: Tensor, hidden: int) -> Tensor:
-        """The part of parameter ``name`` that a lane of ``hidden`` ≤ H units uses: a view [gates, hidden, …].
+        """The part of parameter ``name`` that a lane of ``hidden`` ≤ H units uses: a view with more dimensions.
 
         The units beyond it stay zero, and so do their activations and gradients, in every cell: f(0) = 0 for relu
         and tanh, and a gate lets nothing of a zero through.
         """
-        if name.startswith("head."):
-            return value[..., :hidden] if name == "head.weight" else value
-        gates, units = GATES[self.spec.cell], self.spec.hidden_dim
-        rows = value.view(gates, units, *value.shape[1:])[:, :hidden]
-        inputs = self.spec.input_dim if name == "rnn.weight_ih_l0" else hidden
-        return rows[..., :inputs] if rows.dim() == 3 else rows
+        gates, units, directions = GATES[self.spec.cell], self.spec.hidden_dim, self.spec.directions
+        if not name.startswith("head."):
+            value = value.view(gates, units, *value.shape[1:])[:, :hidden]
+        if name.startswith("rnn.weight_hh"):
+            return value[..., :hidden]
+        if (name.startswith("rnn.weight_ih") and "_l0" not in name) or name == "head.weight":
+            return value.view(*value.shape[:-1], directions, units)[..., :hidden]
+        return value
 
     def _cut(self, flat: Tensor) -> Iterator[tuple[str, Tensor]]:
         for name, shape in self.shapes.items():

@@ -1,4 +1,4 @@
-"""K recurrent classifiers of one shape as one batched network, gradients by hand; a solo run is K = 1."""
+"""K recurrent networks of one shape as one batched network, gradients by hand; a solo run is K = 1."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DIVIDED_BATCH_HIDDEN = 256
 
 
 class LaneNetwork:
-    """``lanes`` independent classifiers of shape ``spec``; every lane starts with zero parameters.
+    """``lanes`` independent networks of shape ``spec``; every lane starts with zero parameters.
 
     Parameters and gradients live in two stacked tensors [K, P]; :meth:`parameters` are views of them, so
     any ``torch.optim`` optimiser steps a lane in place. Every :meth:`forward_backward` overwrites the
@@ -74,8 +74,8 @@ class LaneNetwork:
             ValueError: names or shapes differ from those of ``spec``.
         """
         found = {name: tuple(value.shape) for name, value in state.items()}
-        hidden = found.get("head.weight", (0, 0))[-1]
-        if hidden > self.spec.hidden_dim or found != shapes(replace(self.spec, hidden_dim=hidden)):
+        hidden, whole = found.get("head.weight", (0, 0))[-1] // self.spec.directions, self.spec.hidden_dim
+        if hidden > whole or found != shapes(replace(self.spec, hidden_dim=hidden)):
             raise ValueError(f"state must have the shapes {self._layout.shapes}, got {found}")
         self._sizes[lane] = hidden
         for name, parameter in self._named[lane].items():
@@ -107,15 +107,17 @@ class LaneNetwork:
     def forward_backward(
         self, x: Tensor, y: Tensor, generators: Sequence[torch.Generator] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Set every lane's gradient to that of its mean cross-entropy over the batch.
+        """Set every lane's gradient to that of its mean loss over the batch.
+
+        The loss is the cross-entropy, or the squared error of a regression, in the mean over answers.
 
         Args:
             x: [T, K, B, I] float, with any strides.
-            y: [K, B] int64 in [0, C).
+            y: [K, B] int64 in [0, C); [K, B, T] where each step has an answer; [K, B, D] float for a regression.
             generators: one per lane, for the dropout masks; needed if the spec has dropout between layers.
 
         Returns:
-            The mean loss [K] and the number of correct answers [K].
+            The mean loss [K] and the number of correct answers [K], see :meth:`evaluate`.
         """
 
         def train(share: Share) -> tuple[Tensor, Tensor]:
@@ -170,10 +172,11 @@ class LaneNetwork:
 
         Args:
             x: [T, N, I] float.
-            y: [N] int64.
+            y: [N] int64, [N, T] or [N, D], see :meth:`forward_backward`.
 
         Returns:
-            The cross-entropy summed over the data [K], in double precision, and the number of correct answers [K].
+            The loss of a sequence summed over the data [K], in double precision, and the number of correct answers [K],
+            a fraction of one for each step where each has an answer, and none for a regression.
         """
         values = self._layout.views(self._values)
         if self.lanes == 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rnn_sweep.lanes.cell import Cell, Tape
-from rnn_sweep.lanes.layout import aligned
+from rnn_sweep.lanes.layout import aligned, strands
 from rnn_sweep.models.recurrent import ModelSpec
 
 
@@ -24,12 +24,13 @@ def new_rows(shape: tuple[int, ...], ones: int, like: Tensor) -> Tensor:
 
 
 class Matrices:
-    """The weights of ``lanes`` lanes as the products need them, by layer, with the gradients."""
+    """The weights of ``lanes`` lanes as the products need them, by strand (layer and direction), with the gradients."""
 
     def __init__(self, cell: Cell, spec: ModelSpec, lanes: int, like: Tensor) -> None:
         self._cell, self._spec = cell, spec
         H = self._H = spec.hidden_dim
-        self.inputs = [spec.input_dim] + [H] * (spec.layers - 1)
+        self._names = [name for name, _ in strands(spec)]
+        self.inputs = [inputs for _, inputs in strands(spec)]
         shapes = [(lanes, cell.rows * H, row(H, inputs)) for inputs in self.inputs]
         self.whole = [like.new_zeros(shape) for shape in shapes]
         self.gradient = [like.new_zeros(shape) for shape in shapes]
@@ -37,25 +38,31 @@ class Matrices:
         self._below = slice(cell.input_rows.start * H, cell.input_rows.stop * H)
         # Contiguous copies of parts of the whole, for the backward pass.
         self.hidden = [w[:, self._own, :H].contiguous() for w in self.whole]
-        self.input = [w[:, self._below, H : 2 * H].contiguous() for w in self.whole[1:]]
+        self._first = spec.directions
+        """Strands of the lowest layer, whose inputs need no gradient."""
+        self.input = [self._seen(strand).contiguous() for strand in range(self._first, len(self.whole))]
+
+    def _seen(self, strand: int) -> Tensor:
+        """What multiplies the outputs of the layer below."""
+        return self.whole[strand][:, self._below, self._H : self._H + self.inputs[strand]]
 
     def read(self, values: dict[str, Tensor], backward: bool) -> None:
         """Copy the lanes' parameters ``values`` [k, …] in, and what a ``backward`` pass needs."""
-        for layer, w in enumerate(self.whole):
-            for block in self._cell.blocks(self._H, self.inputs[layer]):
-                part = values[f"rnn.{block.parameter}_l{layer}"][:, block.source]
+        for strand, w in enumerate(self.whole):
+            for block in self._cell.blocks(self._H, self.inputs[strand]):
+                part = values[f"rnn.{block.parameter}_{self._names[strand]}"][:, block.source]
                 w[:, block.rows, block.columns] = part if part.dim() == 3 else part.unsqueeze(-1)
             if backward:
-                self.hidden[layer].copy_(w[:, self._own, : self._H])
+                self.hidden[strand].copy_(w[:, self._own, : self._H])
         if backward:
-            for copy, w in zip(self.input, self.whole[1:], strict=True):
-                copy.copy_(w[:, self._below, self._H : 2 * self._H])
+            for strand, copy in enumerate(self.input, self._first):
+                copy.copy_(self._seen(strand))
 
     def write(self, gradients: dict[str, Tensor]) -> None:
         """Copy the gradient matrices out into the lanes' ``gradients`` [k, …]."""
-        for layer, dw in enumerate(self.gradient):
-            for block in self._cell.blocks(self._H, self.inputs[layer]):
-                part = gradients[f"rnn.{block.parameter}_l{layer}"][:, block.source]
+        for strand, dw in enumerate(self.gradient):
+            for block in self._cell.blocks(self._H, self.inputs[strand]):
+                part = gradients[f"rnn.{block.parameter}_{self._names[strand]}"][:, block.source]
                 result = dw[:, block.rows, block.columns]
                 part.copy_(result if part.dim() == 3 else result.squeeze(-1))
 
@@ -67,11 +74,13 @@ class Workspace:
     matrices: Matrices
     tapes: list[Tape]
     upstream: list[Tensor]
-    """[T, K, B, H] for each pair of layers: gradient of the lower one's outputs."""
+    """[T, K, B, D H] for each pair of layers of D directions: gradient of the lower one's outputs."""
     masks: list[Tensor]
-    """[K, T, B, H] for each pair of layers, 0 or 1/(1-p), lane by lane; empty without dropout."""
+    """[K, T, B, D H] for each pair of layers, 0 or 1/(1-p), lane by lane; empty without dropout."""
     dh: Tensor
-    """[K, B, H], the gradient of the current step's state, shared by the layers."""
+    """[K, B, H], the gradient of the current step's state, shared by the strands."""
+    d_head: Tensor
+    """[K, n, D H], the gradient of what the head sees: n = B last states (``dh`` itself where D = 1), or T B of all."""
 
 
 def training_workspace(cell: Cell, spec: ModelSpec, lanes: int, steps: int, batch: int, like: Tensor) -> Workspace:
@@ -96,11 +105,13 @@ def training_workspace(cell: Cell, spec: ModelSpec, lanes: int, steps: int, batc
                 saved={name: list(like.new_zeros(shape).unbind()) for name, shape in kept.items()},
             )
         )
-    pairs = range(spec.layers - 1)
+    pairs, width = range(spec.layers - 1), spec.directions * H
+    simple = not spec.per_step and not spec.bidirectional
     return Workspace(
         matrices=matrices,
         tapes=tapes,
-        upstream=[like.new_zeros(steps, lanes, batch, H) for _ in pairs],
-        masks=[like.new_zeros(lanes, steps, batch, H) for _ in pairs] if spec.dropout else [],
+        upstream=[like.new_zeros(steps, lanes, batch, width) for _ in pairs],
+        masks=[like.new_zeros(lanes, steps, batch, width) for _ in pairs] if spec.dropout else [],
         dh=dh,
+        d_head=dh if simple else like.new_zeros(lanes, batch * (steps if spec.per_step else 1), width),
     )

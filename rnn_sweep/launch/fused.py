@@ -24,7 +24,7 @@ from rnn_sweep.launch.fused_admission import Admission, Running
 from rnn_sweep.launch.fused_logs import routed
 from rnn_sweep.launch.fused_populations import Killed, Populations
 from rnn_sweep.launch.fused_trial import App, Trial, compose
-from rnn_sweep.outcome import Outcome, State
+from rnn_sweep.outcome import SCORES, Outcome, State
 from rnn_sweep.task import interruptible
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ SWITCH_SECONDS = 1e-4
 HEED_SECONDS = 0.5
 """Between two looks for Ctrl-C."""
 
-_SHOWN = ("val/accuracy_best", "test/accuracy")
+_SHOWN = tuple(key for score in SCORES for key in (f"val/{score}_best", f"test/{score}"))
 
 
 class Driver:

@@ -1,10 +1,11 @@
-"""A recurrent classifier written to be read: ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, and a linear head."""
+"""A recurrent network written to be read: ``nn.RNN``, ``nn.GRU`` or ``nn.LSTM``, and a linear head."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,13 @@ GATES: dict[str, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 """Row blocks of size ``hidden_dim`` in a weight matrix, in torch's order (GRU: r, z, n; LSTM: i, f, g, o)."""
 
 
+FEW_INPUTS, MANY_INPUTS = 4, 64
+"""Features of a step below and from which the identity start draws its input weights at fixed scales."""
+
+
 @dataclass(frozen=True)
 class ModelSpec:
-    """What decides the shape and the starting point of a classifier. The configuration checks the values."""
+    """What decides the shape and the starting point of a network. The configuration checks the values."""
 
     cell: str
     input_dim: int
@@ -28,14 +33,27 @@ class ModelSpec:
     dropout: float = 0.0
     """Probability in [0, 1) of dropping an output between layers, as in ``nn.RNN``: not after the last."""
     init: str = "default"
-    classes: int = 10
+    outputs: int = 10
+    """Classes C, or values D of a regression."""
+    task: str = "classification"
+    """``classification`` by logits, or ``regression`` by the values themselves."""
+    per_step: bool = False
+    """One answer for each step of a sequence, rather than one for the whole of it."""
+    bidirectional: bool = False
+
+    @property
+    def directions(self) -> int:
+        """2 for a bidirectional network, else 1."""
+        return 2 if self.bidirectional else 1
 
 
 class RecurrentClassifier(nn.Module):
-    """Sequence classifier: recurrent layers, then a linear head on the top layer's last step.
+    """Recurrent layers, then a linear head: on the last state, or on the state of every step.
+
+    The last state of a bidirectional network is that of both directions, each at its own end of the sequence.
 
     Its ``state_dict`` has torch's names: ``rnn.weight_ih_l0``, ``rnn.weight_hh_l0``, ``rnn.bias_ih_l0``,
-    ``rnn.bias_hh_l0``, … and ``head.weight``, ``head.bias``.
+    ``rnn.bias_hh_l0``, … (``rnn.weight_ih_l0_reverse``, … for the second direction) and ``head.weight``, ``head.bias``.
     """
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -44,25 +62,22 @@ class RecurrentClassifier(nn.Module):
         self.rnn: nn.RNN | nn.GRU | nn.LSTM
         # nn.RNN warns about dropout with one layer, where it has no effect
         dropout = spec.dropout if spec.layers > 1 else 0.0
+        common: dict[str, Any] = {"batch_first": True, "dropout": dropout, "bidirectional": spec.bidirectional}
         if spec.cell == "rnn":
-            self.rnn = nn.RNN(
-                spec.input_dim,
-                spec.hidden_dim,
-                spec.layers,
-                nonlinearity=spec.nonlinearity or "tanh",
-                batch_first=True,
-                dropout=dropout,
-            )
-        else:
-            recurrent = {"gru": nn.GRU, "lstm": nn.LSTM}[spec.cell]
-            self.rnn = recurrent(spec.input_dim, spec.hidden_dim, spec.layers, batch_first=True, dropout=dropout)
-        self.head = nn.Linear(spec.hidden_dim, spec.classes)
+            common["nonlinearity"] = spec.nonlinearity or "tanh"
+        recurrent: type[nn.RNN | nn.GRU | nn.LSTM] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}[spec.cell]
+        self.rnn = recurrent(spec.input_dim, spec.hidden_dim, spec.layers, **common)
+        self.head = nn.Linear(spec.directions * spec.hidden_dim, spec.outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Classify sequences: ``x`` [N, T, I] float, to logits [N, C]."""
+        """Answer sequences ``x`` [N, T, I] float: logits or values [N, outputs], or [N, T, outputs] for each step."""
         hidden, _ = self.rnn(x)
-        logits: Tensor = self.head(hidden[:, -1])
-        return logits
+        if not self.spec.per_step:
+            size = self.spec.hidden_dim
+            forward, backward = hidden[:, -1, :size], hidden[:, 0, size:]
+            hidden = torch.cat([forward, backward], -1) if self.spec.bidirectional else forward
+        answer: Tensor = self.head(hidden)
+        return answer
 
 
 @torch.no_grad()
@@ -98,10 +113,16 @@ def _identity(name: str, value: Tensor, spec: ModelSpec, generator: torch.Genera
     if "weight_hh" in name:
         nn.init.eye_(value)
     elif "weight_ih" in name:
-        # The paper's 0.001 is for one pixel a step; 1/√fan-in keeps the scale of a row of pixels.
-        value.normal_(0.0, 1 / math.sqrt(value.shape[1]) if value.shape[1] < 64 else 0.02, generator=generator)
+        value.normal_(0.0, _identity_scale(value.shape[1]), generator=generator)
     else:
         value.zero_()
+
+
+def _identity_scale(inputs: int) -> float:
+    """The paper's 0.001 is for a pixel or two a step, hundreds of times; 1/√I keeps the scale of a row of pixels."""
+    if inputs < FEW_INPUTS:
+        return 0.001
+    return 1 / math.sqrt(inputs) if inputs < MANY_INPUTS else 0.02
 
 
 def _orthogonal(name: str, value: Tensor, spec: ModelSpec, generator: torch.Generator) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
     from numpy.typing import NDArray
 
-    from rnn_sweep.models import RecurrentClassifier
+    from rnn_sweep.models import ModelSpec, RecurrentClassifier
 
 
 def log_model(
@@ -36,8 +36,8 @@ def log_model(
 
     What ``mlflow.pytorch.log_model`` does, through the client: that function works on the one active run of
     the process. ``mlflow.pytorch.load_model`` gives the network, from a pickle (MLflow's pickle-free format traces
-    the network, which takes 4 s). ``mlflow.pyfunc.load_model``, ``mlflow models serve`` and ``predict`` give classes,
-    by :mod:`rnn_sweep.serving`, from a weight file that executes nothing.
+    the network, which takes 4 s). ``mlflow.pyfunc.load_model``, ``mlflow models serve`` and ``predict`` give classes
+    or values, by :mod:`rnn_sweep.serving`, from a weight file that executes nothing.
 
     Args:
         client: client of the store that holds the run.
@@ -52,15 +52,16 @@ def log_model(
     from mlflow.models import Model
 
     served = copy.deepcopy(model).cpu().eval()
+    kind = "regressor" if model.spec.task == "regression" else "classifier"
     entry = client.create_logged_model(
-        experiment_id, name="model", source_run_id=run_id, params=dict(params), model_type="classifier"
+        experiment_id, name="model", source_run_id=run_id, params=dict(params), model_type=kind
     )
     described = Model(
         artifact_path=entry.artifact_location,
         model_uuid=entry.model_id,
         run_id=run_id,
         model_id=entry.model_id,
-        signature=_signature(example),
+        signature=_signature(model.spec, example),
     )
     with tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), served, described)
@@ -111,13 +112,17 @@ def _write(folder: Path, model: RecurrentClassifier, described: Model) -> None:
     described.save(str(folder / "MLmodel"))
 
 
-def _signature(example: NDArray[np.float32]) -> ModelSignature:
-    """Images to classes."""
+def _signature(spec: ModelSpec, example: NDArray[np.float32]) -> ModelSignature:
+    """Sequences to classes, to one for each step, or to the values of a regression."""
     import numpy as np
     from mlflow.models.signature import ModelSignature
     from mlflow.types.schema import Schema, TensorSpec
 
+    if spec.task == "regression":
+        answers = TensorSpec(np.dtype(np.float32), (-1, spec.outputs))
+    else:
+        answers = TensorSpec(np.dtype(np.int64), (-1, *example.shape[1:2]) if spec.per_step else (-1,))
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *example.shape[1:]))]),
-        outputs=Schema([TensorSpec(np.dtype(np.int64), (-1,))]),
+        outputs=Schema([answers]),
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.config import TrackingConfig
 from rnn_sweep.errors import UserError, near
+from rnn_sweep.outcome import SCORES
 from rnn_sweep.tracking.masks import mask, unusable
 from rnn_sweep.tracking.sqlite import absolute
 from rnn_sweep.tracking.store import Store, open_store, quiet
@@ -19,7 +20,11 @@ from rnn_sweep.tracking.store import Store, open_store, quiet
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowEntity
 
-CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "grad_norm")
+CURVES = (
+    *(f"{part}/{figure}" for part in ("train", "val") for figure in ("loss", *SCORES)),
+    "lr",
+    "grad_norm",
+)
 """What each epoch records and depends on the configuration alone, unlike its speed."""
 SHORT = 8
 """Characters of a run id that are shown where it is one of several."""

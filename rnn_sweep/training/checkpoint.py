@@ -12,7 +12,7 @@ import torch
 from rnn_sweep.errors import UserError
 
 FILE = "checkpoint.pt"
-VERSION = 1
+VERSION = 2
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:

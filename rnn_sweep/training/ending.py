@@ -7,6 +7,7 @@ import math
 from rnn_sweep.lanes import LaneNetwork
 from rnn_sweep.models import RecurrentClassifier, save_weights
 from rnn_sweep.outcome import Outcome, State
+from rnn_sweep.training import gradients
 from rnn_sweep.training.lane import Lane, Metrics
 from rnn_sweep.training.loop import Population, measure
 
@@ -32,15 +33,17 @@ def conclude(lane: Lane, population: Population) -> Outcome:
     metrics: Metrics = {}
     if lane.best is not None:
         metrics |= lane.history[lane.best.epoch - 1]
-        metrics |= {"val/accuracy_best": lane.best.accuracy, "best_epoch": float(lane.best.epoch)}
+        metrics |= {f"val/{lane.score}_best": lane.best.score, "best_epoch": float(lane.best.epoch)}
         model.load_state_dict(lane.best.weights)
         save_weights(model, lane.spec, lane.entry.folder / WEIGHTS_FILE)
+    if lane.gradients is not None:
+        gradients.write(lane.entry.folder, lane.config.trainer.gradients, lane.gradients)
     if lane.state is State.COMPLETE:
         # The weights that are kept are single precision, whatever the run was trained in.
         network = LaneNetwork(lane.spec, 1, device=population.device, precision="fp32", threads=population.threads)
         network.load(0, model.state_dict())
-        loss, accuracy = measure(network, population.test)
-        metrics["test/loss"], metrics["test/accuracy"] = float(loss), float(accuracy)
+        loss, score = measure(network, population.test)
+        metrics |= {"test/loss": float(loss), f"test/{lane.score}": float(score), **population.dataset.baseline}
     metrics["parameters"] = float(sum(p.numel() for p in model.parameters()))
     metrics["seconds"] = lane.seconds
     return _outcome(lane, lane.state, metrics, len(population.train))

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from rnn_sweep.config import Config, to_tree
+from rnn_sweep.data import Dataset
 from rnn_sweep.models import ModelSpec
 from rnn_sweep.outcome import State
-from rnn_sweep.training import checkpoint
+from rnn_sweep.training import checkpoint, gradients
 from rnn_sweep.training.optim import Schedule, build_optimizer
 
 log = logging.getLogger(__name__)
@@ -55,16 +56,16 @@ class Entry:
 
 @dataclass
 class Best:
-    """The epoch whose weights are kept: highest validation accuracy, the lower loss where that ties."""
+    """The epoch whose weights are kept: highest validation score, the lower loss where that ties."""
 
     epoch: int
-    accuracy: float
+    score: float
     loss: float
     weights: Weights
 
-    def beaten_by(self, accuracy: float, loss: float) -> bool:
+    def beaten_by(self, score: float, loss: float) -> bool:
         """Whether an epoch with these validation figures takes its place."""
-        return (accuracy, -loss) > (self.accuracy, -self.loss)
+        return (score, -loss) > (self.score, -self.loss)
 
 
 class Lane:
@@ -76,6 +77,7 @@ class Lane:
         parameters: the lane's view of the network's parameters.
         steps_per_epoch: batches in an epoch.
         device: where dropout masks are drawn.
+        score: name of the metric, after ``val/``, that the best weights have most of.
     """
 
     def __init__(
@@ -85,9 +87,10 @@ class Lane:
         parameters: list[nn.Parameter],
         steps_per_epoch: int,
         device: torch.device,
+        score: str = "accuracy",
     ) -> None:
         config = entry.config
-        self.entry, self.config, self.spec = entry, config, spec
+        self.entry, self.config, self.spec, self.score = entry, config, spec, score
         self.optimizer = build_optimizer(config.optimizer, parameters)
         self.schedule = Schedule(config.scheduler, self.optimizer, config.trainer.epochs, steps_per_epoch)
         # Two streams, so that turning dropout on does not change the order in which the data is seen.
@@ -95,6 +98,8 @@ class Lane:
         self.dropout = torch.Generator(device).manual_seed(config.seed ^ (1 << 62))
         self.history: list[Metrics] = []
         self.best: Best | None = None
+        self.gradients: list[float] | None = None
+        """Norms of the loss's gradient at each time step after the epoch ``trainer.gradients``."""
         self.seconds = 0.0
         self.training_seconds = 0.0
         self.state: State | None = None
@@ -157,15 +162,24 @@ class Lane:
         except Exception as error:  # whatever it is, it is this run's alone
             self.error = error
 
+    def see_gradients(self, weights: Weights, dataset: Dataset) -> None:
+        """Measure the gradients of ``weights`` where the epoch about to be taken in is ``trainer.gradients``."""
+        if self.error is not None or self.epoch + 1 != self.config.trainer.gradients:
+            return
+        try:
+            self.gradients = gradients.of_weights(self.spec, weights, dataset)
+        except Exception as error:  # whatever it is, it is this run's alone
+            self.error = error
+
     def end(self, state: State, cause: str | None = None) -> None:
         """Declare the run ended."""
         self.state, self.cause = state, cause
 
     def _record(self, metrics: Metrics, weights: Weights) -> None:
         self.history.append(metrics)
-        accuracy, loss = metrics["val/accuracy"], metrics["val/loss"]
-        if self.best is None or self.best.beaten_by(accuracy, loss):
-            self.best = Best(self.epoch, accuracy, loss, weights)
+        score, loss = metrics[f"val/{self.score}"], metrics["val/loss"]
+        if self.best is None or self.best.beaten_by(score, loss):
+            self.best = Best(self.epoch, score, loss, weights)
         self.schedule.after_epoch(loss)
 
     def _end_if_done(self) -> None:
@@ -198,6 +212,7 @@ class Lane:
             "dropout": self.dropout.get_state(),
             "history": self.history,
             "best": None if self.best is None else vars(self.best),
+            "gradients": self.gradients,
             "seconds": self.seconds,
             "training_seconds": self.training_seconds,
         }
@@ -210,5 +225,6 @@ class Lane:
         self.dropout.set_state(state["dropout"])
         self.history = [dict(row) for row in state["history"]]
         self.best = None if state["best"] is None else Best(**state["best"])
+        self.gradients = state.get("gradients")
         self.seconds = state["seconds"]
         self.training_seconds = state["training_seconds"]

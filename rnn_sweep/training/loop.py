@@ -39,7 +39,10 @@ def model_spec(config: Config, dataset: Dataset) -> ModelSpec:
         nonlinearity=model.nonlinearity,
         dropout=model.dropout,
         init=model.init,
-        classes=dataset.classes,
+        outputs=dataset.outputs,
+        task=dataset.task,
+        per_step=dataset.per_step,
+        bidirectional=model.bidirectional,
     )
 
 
@@ -62,7 +65,7 @@ def signature(config: Config) -> Hashable:
     """
     model, trainer = config.model, config.trainer
     return (
-        (model.cell, width(config), model.layers, model.nonlinearity),
+        (model.cell, width(config), model.layers, model.nonlinearity, model.bidirectional),
         model.dropout if model.layers > 1 else 0.0,
         config.data,
         (trainer.precision, trainer.threads, choose_device(trainer)),
@@ -132,7 +135,8 @@ class Population:
         (k,) = self.network.add(1)
         try:
             self.network.load(k, weights)
-            lane = Lane(entry, spec, self._parameters(entry.config, k), self.steps_per_epoch, self.device)
+            parameters, score = self._parameters(entry.config, k), self.dataset.score
+            lane = Lane(entry, spec, parameters, self.steps_per_epoch, self.device, score)
             lane.save(self.weights(k))
         except BaseException:
             self.network.keep(range(k))
@@ -165,18 +169,21 @@ class Population:
         start = time.perf_counter()
         training = self._train()
         trained = time.perf_counter()
-        losses, accuracies = measure(self.network, self.validation)
+        losses, scores = measure(self.network, self.validation)
         finished = time.perf_counter()
         for k, lane in enumerate(self.lanes):
             lane.training_seconds += trained - start
             lane.seconds += finished - start
             metrics = training[k]
             if metrics is not None and torch.isfinite(losses[k]):
-                metrics |= {"val/loss": float(losses[k]), "val/accuracy": float(accuracies[k])}
+                metrics |= {"val/loss": float(losses[k]), f"val/{lane.score}": float(scores[k])}
                 metrics["images_per_second"] = len(self.train) / (trained - start)
             else:
                 metrics = None
-            lane.after_epoch(metrics, self.weights(k))
+            weights = self.weights(k)
+            if metrics is not None:
+                lane.see_gradients(weights, self.dataset)
+            lane.after_epoch(metrics, weights)
         return self._let_go()
 
     def _let_go(self) -> list[Lane]:
@@ -194,6 +201,7 @@ class Population:
 
     def _train_share(self, share: Share) -> list[Metrics | None]:
         count, lanes = len(self.train), self.lanes[share.lanes]
+        variance = self.train.variance
         order = torch.stack([torch.randperm(count, generator=lane.shuffle) for lane in lanes]).to(self.device)
         dropout = [lane.dropout for lane in lanes] if self.network.spec.dropout > 0 else None
         limits = torch.tensor([lane.max_norm for lane in lanes], device=self.device)
@@ -220,18 +228,20 @@ class Population:
         return [
             {
                 "train/loss": float(loss_sum[k]) / count,
-                "train/accuracy": float(correct[k]) / count,
+                f"train/{lane.score}": float(correct[k]) / count
+                if variance is None
+                else float(1 - loss_sum[k] / count / variance),
                 "lr": lrs[k],
                 "grad_norm": float(norm_sum[k]) / self.steps_per_epoch,
             }
             if torch.isfinite(loss_sum[k])
             else None
-            for k in range(len(lanes))
+            for k, lane in enumerate(lanes)
         ]
 
 
 def measure(network: LaneNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
-    """Loss and accuracy of every lane on a data set, each ``[K]``, averaged per image."""
+    """Loss and score of every lane on a data set, each ``[K]``: the accuracy, or R² of a regression."""
     loss_sum = torch.zeros(network.lanes, dtype=torch.float64, device=network.device)
     correct = torch.zeros_like(loss_sum)
     count = len(batches)
@@ -240,4 +250,5 @@ def measure(network: LaneNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
         loss, hits = network.evaluate(x, y)
         loss_sum += loss
         correct += hits
-    return loss_sum / count, correct / count
+    loss = loss_sum / count
+    return loss, correct / count if batches.variance is None else 1 - loss / batches.variance

@@ -31,7 +31,7 @@ def test_digits_are_those_of_scikit_learn(config: DataConfig) -> None:
     from sklearn.datasets import load_digits
 
     data = load(config)
-    assert (data.name, data.classes, data.steps, data.input_dim) == ("digits", 10, 8, 8)
+    assert (data.name, data.outputs, data.steps, data.input_dim) == ("digits", 10, 8, 8)
     assert data.x_train.dtype == torch.uint8
     assert data.y_train.dtype == data.y_val.dtype == data.y_test.dtype == torch.int64
     bunch = load_digits()
@@ -70,6 +70,14 @@ def test_limit_caps_each_part_and_keeps_the_split(config: DataConfig) -> None:
     assert parts(load(replace(config, limit=10_000))) == whole
 
 
+def test_the_baseline_is_measured_on_the_test_part(config: DataConfig) -> None:
+    data = load(config)
+    common = data.y_train.bincount().argmax()
+    assert data.baseline["naive/accuracy"] == pytest.approx(float((data.y_test == common).float().mean()))
+    assert data.baseline["naive/loss"] == pytest.approx(2.303, abs=0.01)
+    assert load(replace(config, limit=100)).baseline != data.baseline
+
+
 def test_writing_to_a_tensor_leaves_the_cache_alone(config: DataConfig) -> None:
     before = load(config).x_test.clone()
     load(config).x_test.zero_()
@@ -79,14 +87,14 @@ def test_writing_to_a_tensor_leaves_the_cache_alone(config: DataConfig) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "digit"}, r"data.name must be a known data set, got 'digit'; did you mean 'digits'\?"),
-        ({"name": "cifar"}, r"data.name .* got 'cifar'; .*known: digits, mnist"),
-        ({"val_size": 0}, r"data.val_size must leave images on both sides: .* 1497 .*, got 0$"),
+        ({"name": "digit"}, r"data.name must be a known data set, got 'digit'; did you mean 'digits'"),
+        ({"name": "cifar"}, r"data.name .* got 'cifar'; .*known: adding, copy, digits, "),
+        ({"val_size": 0}, r"data.val_size must leave sequences on both sides: .* 1497 .*, got 0$"),
         ({"val_size": -3}, r"data.val_size .*, got -3$"),
         ({"val_size": 1497}, r"data.val_size .*, got 1497$"),
         ({"val_size": 5000}, r"data.val_size .*, got 5000$"),
         ({"val_size": 0.0}, r"data.val_size .*, got 0.0$"),
-        ({"val_size": 1e-9}, r"data.val_size must leave images .*, got 1e-09$"),
+        ({"val_size": 1e-9}, r"data.val_size must leave sequences .*, got 1e-09$"),
         ({"val_size": 1.5}, r"data.val_size must be a count or a fraction in \(0, 1\), got 1.5$"),
         ({"val_size": -0.5}, r"data.val_size must be a count or a fraction in \(0, 1\), got -0.5$"),
         ({"val_size": float("nan")}, r"data.val_size .*, got nan$"),
@@ -94,12 +102,18 @@ def test_writing_to_a_tensor_leaves_the_cache_alone(config: DataConfig) -> None:
         ({"limit": -1}, r"data.limit must be >= 1 or null, got -1$"),
         (
             {"batch_size": 1198},
-            r"data.batch_size .* at most the 1197 training images of digits .*, got 1198$",
+            r"data.batch_size .* at most the 1197 training sequences of digits .*, got 1198$",
         ),
         (
             {"batch_size": 64, "limit": 63},
             r"data.batch_size .* at most the 63 training .*data.limit=63\), got 64$",
         ),
+        ({"task": "regression"}, r"data.task must be classification for data.name=digits, got 'regression'$"),
+        ({"options": (("from", "rows"),)}, r"data.from is not a setting of data.name=digits; did you mean 'form'\?"),
+        ({"options": (("limits", 3),)}, r"data.limits is not a setting .* did you mean 'limit'"),
+        ({"options": (("form", "row"),)}, r"data.form must be one of rows, pixels, permuted; got 'row'; did you mean"),
+        ({"options": (("pool", 3),)}, r"data.pool must be one of 1, 2; got 3"),
+        ({"options": (("pool", True),)}, r"data.pool must be one of 1, 2; got True"),
         ({"batch_size": 0}, r"data.batch_size must be >= 1 .*, got 0$"),
     ],
 )
@@ -109,6 +123,19 @@ def test_a_size_or_name_that_does_not_fit_is_refused(
     with pytest.raises(UserError, match=message):
         load(replace(config, dir=str(tmp_path / "cache"), **change))
     assert not (tmp_path / "cache").exists(), "sizes are checked before anything is fetched"
+
+
+def test_a_configuration_is_checked_without_torch() -> None:
+    program = """
+import sys
+from rnn_sweep.config import DataConfig
+from rnn_sweep.data import FAMILIES, check
+check(DataConfig())
+list(FAMILIES.values())
+print([name for name in ("torch", "torchvision", "sklearn", "pandas", "statsmodels") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_warm_cache_is_opened_without_heavy_imports(config: DataConfig) -> None:

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from rnn_sweep.config import DataConfig
-from rnn_sweep.data import FAMILIES, load, mnist
+from rnn_sweep.data import FAMILIES, load
+from rnn_sweep.data.families import mnist
 from rnn_sweep.data.store import SourceError, open_family
 from rnn_sweep.errors import UserError
 
@@ -94,7 +95,7 @@ def test_mnist_is_split_as_promised(mnist_folder: Path) -> None:
     assert data.x_val.shape == (5_000, 28, 28)
     assert data.x_test.shape == (10_000, 28, 28)
     assert torch.bincount(data.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    assert (data.steps, data.input_dim, data.classes) == (28, 28, 10)
+    assert (data.steps, data.input_dim, data.outputs) == (28, 28, 10)
 
 
 @pytest.mark.slow

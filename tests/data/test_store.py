@@ -3,7 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +121,31 @@ print(int(load(DataConfig(name="digits", val_size=300, dir={str(tmp_path)!r})).x
     assert len({out for out, _ in answers}) == 1
     assert sum(err.count("Fetching digits") for _, err in answers) == 1, "the others wait for the first"
     assert files(tmp_path) == files(digits_folder)
+
+
+def test_a_file_published_without_a_checksum_gets_one_when_it_is_fetched(tmp_path: Path, digits_folder: Path) -> None:
+    unknown = {
+        f.name: replace(getattr(FAMILY, f.name), md5=None, crc32=None)
+        for f in fields(FAMILY)
+        if f.name.startswith(("train_", "test_"))
+    }
+    family = replace(FAMILY, fetch=lambda wanted, _: {f.name: files(digits_folder)[f.name] for f in wanted}, **unknown)
+    open_family(family, tmp_path)
+    path = tmp_path / FAMILY.folder / FAMILY.test_labels.name
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"data file '{path}' is corrupt: its CRC-32 must be 23715529, got "):
+        open_family(family, tmp_path)
+    content[3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"data file '{path}' is corrupt: it must be an IDX file of \[300\] bytes"):
+        open_family(family, tmp_path)
+
+
+def test_fashion_mnist_without_its_mirror_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import FashionMNIST
+
+    monkeypatch.setattr(FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(UserError, match=r"data.name=fashion_mnist cannot be fetched \(http://127.0.0.1:9/: .*\); put"):
+        load(DataConfig(name="fashion_mnist", dir=str(tmp_path)))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rnn_sweep.lanes import LaneNetwork
+from rnn_sweep.lanes.dropout import draw_mask
 from rnn_sweep.lanes.precision import Precision
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 
@@ -114,7 +115,7 @@ def test_dropout_is_that_of_torch_with_the_same_masks(cell: str, nonlinearity: s
     loss, _ = net.forward_backward(x, y, [torch.Generator().manual_seed(k) for k in range(2)])
     for k, m in enumerate(models):
         mask = torch.empty(T, B, H, dtype=torch.float64)
-        mask.bernoulli_(1 - p, generator=torch.Generator().manual_seed(k)).div_(1 - p)
+        draw_mask(mask, 1 - p, torch.Generator().manual_seed(k))
         expected = _two_layers_with_mask(m, spec, x[:, k], mask)
         expected_loss = nn.functional.cross_entropy(expected, y[k])
         expected_loss.backward()
@@ -180,7 +181,7 @@ def test_training_twice_is_the_same_bit_for_bit() -> None:
 @pytest.mark.parametrize("hidden", [16, 128])
 @pytest.mark.parametrize("size", [64, 33, 2])
 def test_one_lane_on_two_threads_is_that_lane_on_one(hidden: int, size: int) -> None:
-    spec = ModelSpec("rnn", I, hidden, 1, "tanh", classes=C)
+    spec = ModelSpec("rnn", I, hidden, 1, "tanh", outputs=C)
     x, y = batch(1, size=size)
     nets = [network(spec, [model(spec, 0)], threads=threads) for threads in (1, 2)]
     (loss, correct), (loss2, correct2) = [net.forward_backward(x, y) for net in nets]
@@ -213,7 +214,7 @@ def test_evaluation_is_the_readable_model(
 
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
 def test_bf16_gradients_point_the_same_way(cell: str, nonlinearity: str | None) -> None:
-    spec = ModelSpec(cell, I, 64, 2, nonlinearity, classes=C)
+    spec = ModelSpec(cell, I, 64, 2, nonlinearity, outputs=C)
     x, y = batch(1, size=64)
     nets = [network(spec, [model(spec, 0)], precision) for precision in ("fp32", "bf16")]  # type: ignore[arg-type]
     for net in nets:

@@ -11,7 +11,7 @@ from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_logits_and_names(cell: str, layers: int) -> None:
-    m = RecurrentClassifier(ModelSpec(cell, 5, 8, layers, None, 0.5, classes=3))
+    m = RecurrentClassifier(ModelSpec(cell, 5, 8, layers, None, 0.5, outputs=3))
     assert m(torch.randn(4, 6, 5)).shape == (4, 3)
     names = list(m.state_dict())
     assert names[0] == "rnn.weight_ih_l0"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnn_sweep.data.store import Family, IdxFile, SourceError, encode, verified
+from rnn_sweep.data.store import IdxFamily, IdxFile, SourceError, encode, verified
 
 
 def _fetch(files: Sequence[IdxFile], folder: Path) -> Mapping[str, bytes]:
@@ -29,7 +29,7 @@ def _fetch(files: Sequence[IdxFile], folder: Path) -> Mapping[str, bytes]:
     return {file.name: verified(file, contents[file.name], "scikit-learn") for file in files}
 
 
-FAMILY = Family(
+FAMILY = IdxFamily(
     name="digits",
     folder="digits",
     train_images=IdxFile("train-images-idx3-ubyte", (1497, 8, 8), "98db1158d7d407642da054495e67be80", 0x8685634B),
@@ -37,6 +37,6 @@ FAMILY = Family(
     test_images=IdxFile("test-images-idx3-ubyte", (300, 8, 8), "ecd9498208a262d0393116dba862f36a", 0x66E083B6),
     test_labels=IdxFile("test-labels-idx1-ubyte", (300,), "b7a0274da6fe04cf990c99550795bac2", 0x23715529),
     scale=1 / 16,
-    classes=10,
+    outputs=10,
     fetch=_fetch,
 )

