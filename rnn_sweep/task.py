@@ -20,7 +20,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from rnn_sweep import parent
+from rnn_sweep import folders, parent
 from rnn_sweep.config import parse
 from rnn_sweep.errors import UserError
 from rnn_sweep.execution import RESULT_FILE, Job
@@ -54,6 +54,7 @@ class Precheck(Callback):
         """Prepare the run as :func:`run` will, and end the program with one message where that fails."""
         with one_message():
             prepare(config, Path(), config.hydra.overrides.task)
+            folders.make("hydra.run.dir", config.hydra.run.dir)  # where Hydra would end with a traceback
 
 
 def validate(cfg: DictConfig) -> None:

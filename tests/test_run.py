@@ -203,6 +203,7 @@ def test_help_lists_the_groups_without_importing_torch(run: Run) -> None:
     assert not imported & {"torch", "torchvision", "mlflow", "optuna", "matplotlib"}
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_to_is_refused(run: Run) -> None:
     done = run(SMOKE, "tracking.uri=sqlite:////sys/mlflow.db")  # there not even root may write
     assert done.returncode == 2

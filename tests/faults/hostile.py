@@ -224,6 +224,8 @@ OTHERS = [
     ["🦉=1"],
     ["--nope"],
     ["hydra.run.dir=/proc/nowhere"],
+    ["-m", "seed=1,2", "hydra.sweep.dir=/proc/nowhere"],
+    ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=/proc/nowhere", "hydra.sweeper.n_trials=1"],
     ["hydra/launcher=nope"],
     ["hydra/sweeper=nope"],
 ]
