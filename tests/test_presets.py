@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 PRESETS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SWEEPS = [name for name in PRESETS if name.startswith("sweep_")]
-TINY = ["trainer.epochs=1", "data.limit=64", "data.batch_size=32", "model.hidden_dim=8"]
+TINY = ["trainer.epochs=1", "trainer.gradients=1", "data.limit=64", "data.batch_size=32", "model.hidden_dim=8"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -23,6 +24,8 @@ def test_a_preset_trains(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     outcome = train(f"experiment={name}", *TINY, "tracking=off")
     assert outcome.state is State.COMPLETE
     assert outcome.values
+    (seen,) = tmp_path.glob("outputs/*/*/gradients.json")
+    assert all(json.loads(seen.read_text())["norms"])
 
 
 @pytest.mark.parametrize("name", SWEEPS)

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rnn_sweep.config.ranges import check_data, check_model, check_seed, check_trainer
+from rnn_sweep.config.ranges import check_data, check_gradients, check_model, check_seed, check_trainer
 from rnn_sweep.config.schema import (
     OBJECTIVES,
     SCHEDULERS,
@@ -60,6 +60,7 @@ def parse(cfg: DictConfig | Mapping[str, Any]) -> Config:
     )
     check_model(config.model)
     check_trainer(config.trainer)
+    check_gradients(config.trainer, config.model)
     check_seed("seed", config.seed)
     return config
 

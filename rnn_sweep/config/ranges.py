@@ -74,6 +74,18 @@ def check_data(data: DataConfig) -> None:
     check_seed("data.split_seed", data.split_seed)
 
 
+def check_gradients(trainer: TrainerConfig, model: ModelConfig) -> None:
+    """Refuse an epoch that there is not, or a state that does not say what was read. Raises :class:`UserError`."""
+    if trainer.gradients is None:
+        return
+    if not 1 <= trainer.gradients <= trainer.epochs:
+        rule = f"must be an epoch from 1 to trainer.epochs={trainer.epochs}, or null"
+        raise UserError(f"trainer.gradients {rule}; got {trainer.gradients!r}")
+    if model.bidirectional:
+        rule = "must be null for model.bidirectional=true, whose states have been reached from both ends"
+        raise UserError(f"trainer.gradients {rule}; got {trainer.gradients!r}")
+
+
 def check_trainer(trainer: TrainerConfig) -> None:
     """Refuse trainer settings out of range. Raises :class:`UserError`."""
     _at_least("trainer.epochs", trainer.epochs, 1)
@@ -85,9 +97,6 @@ def check_trainer(trainer: TrainerConfig) -> None:
         raise UserError(f"trainer.clip_norm must be a finite number > 0 or null, got {trainer.clip_norm!r}")
     if trainer.patience is not None:
         _at_least("trainer.patience", trainer.patience, 1)
-    if trainer.gradients is not None and not 1 <= trainer.gradients <= trainer.epochs:
-        rule = f"must be an epoch from 1 to trainer.epochs={trainer.epochs}, or null"
-        raise UserError(f"trainer.gradients {rule}; got {trainer.gradients!r}")
     if trainer.timeout is not None and not (math.isfinite(trainer.timeout) and trainer.timeout > 0):
         raise UserError(f"trainer.timeout must be a finite number of seconds > 0 or null, got {trainer.timeout!r}")
     _one_of("trainer.precision", trainer.precision, PRECISIONS)

@@ -84,6 +84,11 @@ def test_a_run_that_goes_on_elsewhere_takes_them_along(make: Make, digits: Datas
     assert (second / GRADIENTS_FILE).read_text() == (first / GRADIENTS_FILE).read_text()
 
 
+def test_two_directions_are_refused(make: Make) -> None:
+    with pytest.raises(UserError, match=r"trainer\.gradients must be null for model\.bidirectional=true.*got 1"):
+        make(trainer__gradients=1, model__bidirectional=True)
+
+
 @pytest.mark.parametrize("epoch", [0, 4])
 def test_an_epoch_that_never_ends_is_refused(make: Make, epoch: int) -> None:
     with pytest.raises(
