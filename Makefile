@@ -14,10 +14,10 @@ format:
 	$(BIN)/ruff format .
 
 test:
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 fast: ## the tests that need neither MNIST nor many processes
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 audit: ## known vulnerabilities of everything that is installed; asks PyPI, fails where that gives no answer
 	$(BIN)/python -m pip freeze --exclude-editable > .audit.txt

@@ -178,7 +178,7 @@ def sync(
         typer.Option(metavar="URI", help="MLflow's store; else the one of each run, where that has no password."),
     ] = None,
 ) -> None:
-    """Deliver what runs could not record because the tracking store did not answer. Exit status 1: some is left."""
+    """Deliver what runs could not record, and close the runs of killed processes. Exit status 1: some is left."""
     from rnn_sweep.tracking.sync import sync as deliver
 
     left = 0

@@ -58,11 +58,11 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None, sp
         config.tracking,
         params={"study": study, "objective": ", ".join(config.objective), "space": dict(space)},
         overrides=[],
-        output_dir=Path(),
+        output_dir=Path(str(cfg.hydra.sweep.dir)) if storage is None else Path(),
         run_id=known,
         run_name=name,
         tags=tags,
-        on_disk=False,
+        on_disk=storage is None,  # of a study's sweep the next sweeper takes care
     )
     if run.run_id is not None:
         _open[run.run_id] = Parent(run, config)

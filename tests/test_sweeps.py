@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 import yaml
 
 from rnn_sweep.storage import open_storage
-from tests.conftest import Run
+from tests.conftest import Run, command
 from tests.faults.forge import forge
 from tests.test_run import runs
 
@@ -113,6 +116,25 @@ def test_a_grids_own_run_goes_where_its_jobs_do(run: Run, tmp_path: Path, overri
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "mlflow.db").exists()
     assert (tmp_path / "elsewhere.db").exists() is ("elsewhere" in override)
+
+
+def test_the_runs_of_a_killed_grid_are_closed(tmp_path: Path) -> None:
+    line = ["-m", *SMALL, "trainer.epochs=100000", "seed=1,2", "hydra.sweep.dir=out"]
+    grid = subprocess.Popen(command(*line), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    boxes = [tmp_path / "out" / name / "mlflow-outbox.jsonl" for name in ("0", "1", ".")]
+    while not all(box.exists() and '"epoch"' in box.read_text() for box in boxes[:2]):
+        assert grid.poll() is None
+        time.sleep(0.1)
+    sync = [sys.executable, "-m", "rnn_sweep", "sync"]
+    alive = subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (alive.returncode, alive.stdout.count("its run is alive")) == (1, 3)
+    grid.kill()
+    grid.wait()
+    assert [r.info.status for r in runs(tmp_path)] == ["RUNNING"] * 3
+    done = subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [r.info.status for r in runs(tmp_path)] == ["KILLED"] * 3
+    assert not [box for box in boxes if box.exists()]
 
 
 def test_a_grid_is_checked_before_its_first_job(run: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from tests.faults.conftest import LONG, Record, long_only
 from tests.faults.harness import SPACE, Campaign, check_whole, settings
+from tests.tracking.test_tracking_server import addresses
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 EPOCHS = 400 if LONG else 100
@@ -41,6 +42,7 @@ def signalled(campaign: Campaign, number: signal.Signals, launcher: str) -> tupl
         campaign.folder = folder / str(epochs)
         campaign.folder.mkdir()
         process = started(campaign, epochs, f"hydra/launcher={launcher}")
+        assert not addresses(campaign.folder), "a sweep on one machine needs no server"
         process.send_signal(number)
         process.wait(60)
         if not [t for t in campaign.trials() if t.state is TrialState.COMPLETE]:
