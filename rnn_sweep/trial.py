@@ -14,23 +14,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.storage import STORAGE_VARIABLE, masked, open_patiently, open_storage, quiet, unmasked
+from rnn_sweep.storage import open_patiently, quiet
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage
-
-__all__ = [
-    "PRUNER_ATTR",
-    "STORAGE_VARIABLE",
-    "Reporter",
-    "build_pruner",
-    "masked",
-    "open_storage",
-    "quiet",
-    "unmasked",
-]
 
 PRUNER_ATTR = "pruner"
 """Study attribute with the pruner as a JSON ``_target_`` node."""

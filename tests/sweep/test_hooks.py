@@ -12,7 +12,8 @@ import pytest
 from optuna.trial import TrialState
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.trial import PRUNER_ATTR, Reporter, build_pruner, open_storage
+from rnn_sweep.storage import open_storage
+from rnn_sweep.trial import PRUNER_ATTR, Reporter, build_pruner
 from tests.sweep.conftest import Sweeps
 
 pytestmark = pytest.mark.slow  # real processes
