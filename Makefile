@@ -1,7 +1,7 @@
 # Everything here works in the environment that the README's second command makes; BIN names another one.
 BIN ?= .venv/bin
 
-.PHONY: check format test fast faults results
+.PHONY: check format test fast faults audit results
 
 check: ## lint, format, strict types, import contract
 	$(BIN)/ruff check .
@@ -14,10 +14,14 @@ format:
 	$(BIN)/ruff format .
 
 test:
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 fast: ## the tests that need neither MNIST nor many processes
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+
+audit: ## known vulnerabilities of everything that is installed; asks PyPI, fails where that gives no answer
+	$(BIN)/python -m pip freeze --exclude-editable > .audit.txt
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement .audit.txt; status=$$?; rm .audit.txt; exit $$status
 
 faults: ## what may happen to a sweep, tried on purpose; writes the table of docs/reliability.md; takes long
 	FAULTS=long $(BIN)/pytest -n 2 tests/faults

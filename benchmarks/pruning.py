@@ -19,7 +19,7 @@ def sweep(folder: Path, pruner: str, overrides: list[str]) -> tuple[int, float]:
     """Run one sweep; returns the epochs trained and the best validation accuracy."""
     import optuna
 
-    from rnn_sweep.trial import open_storage
+    from rnn_sweep.storage import open_storage
 
     command = [sys.executable, str(RUN), "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=30", "tracking=off"]
     command += ["hydra.sweeper.sampler.seed=1", "hydra.sweeper.report=false"]

@@ -27,10 +27,11 @@ from rnn_sweep import tracking
 from rnn_sweep.config import TrackingConfig
 from rnn_sweep.outcome import State
 from rnn_sweep.report.write import write
+from rnn_sweep.storage import open_storage
 from rnn_sweep.sweep.results import Command
 from rnn_sweep.tracking import sweeps
 from rnn_sweep.tracking.store import open_store
-from rnn_sweep.trial import PRUNER_ATTR, Reporter, open_storage
+from rnn_sweep.trial import PRUNER_ATTR, Reporter
 
 EPOCHS = 10
 PORT = 5731

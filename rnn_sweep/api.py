@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import rnn_sweep
 from rnn_sweep.errors import UserError
+from rnn_sweep.tracking.masks import withheld
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ def compose(*overrides: str) -> DictConfig:
         raise UserError("compose() cannot be called within a Hydra application: it has its configuration already")
     try:
         with hydra.initialize_config_dir(str(_program().parent / "conf"), version_base="1.3"):
-            return hydra.compose("config", list(overrides))
+            return hydra.compose("config", [*map(withheld, overrides)])
     except HydraException as error:
         raise UserError(" ".join(str(error).split())) from None
 
@@ -59,6 +60,7 @@ def train(*overrides: str) -> Outcome:
     """
     from rnn_sweep.task import Interrupt, execute, prepare
 
+    overrides = tuple(map(withheld, overrides))
     cfg = compose(*overrides)
     folder = Path("outputs") / f"{datetime.datetime.now():%Y-%m-%d/%H-%M-%S-%f}"
     job = prepare(cfg, folder, overrides)

@@ -82,8 +82,8 @@ def report(
     """Write `report.html`, one file that opens offline, and its figures as PNG; also of a study that still runs."""
     from rnn_sweep.commands.studies import find
     from rnn_sweep.report.write import write
+    from rnn_sweep.storage import masked
     from rnn_sweep.sweep.record import command_of
-    from rnn_sweep.trial import masked
 
     found, url = find(study, storage)
     folder = output or Path("reports", study)
@@ -178,7 +178,7 @@ def sync(
         typer.Option(metavar="URI", help="MLflow's store; else the one of each run, where that has no password."),
     ] = None,
 ) -> None:
-    """Deliver what runs could not record because the tracking store did not answer. Exit status 1: some is left."""
+    """Deliver what runs could not record, and close the runs of killed processes. Exit status 1: some is left."""
     from rnn_sweep.tracking.sync import sync as deliver
 
     left = 0

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,18 +157,21 @@ class Execution:
         self.record.fail(error, trace)
 
 
-def _go_on(job: Job, earlier: Mapping[str, Any]) -> Job:
-    """Where a trial is tried again, go on from the checkpoint of the earlier try, in the same record."""
-    if "folder" not in earlier:
-        return job
+def _go_on(job: Job, earlier: Iterable[Mapping[str, Any]]) -> Job:
+    """Where a trial is tried again, go on from the latest checkpoint of the tries before, in the same record."""
     from rnn_sweep.training.checkpoint import load
 
-    try:
-        state = load(Path(earlier["folder"]))
-    except UserError as error:  # it died before its first checkpoint, or on another machine
-        log.info("trying again from the start: %s", error)
-        return job
-    return replace(job, resume=state) if state["config"] == to_tree(job.config) else job
+    for notes in earlier:
+        if "folder" not in notes:  # it died before it began
+            continue
+        try:
+            state = load(Path(notes["folder"]))
+        except UserError as error:  # it died before its first checkpoint, or on another machine
+            log.info("trying again without a checkpoint of an earlier try: %s", error)
+            continue
+        if state["config"] == to_tree(job.config):
+            return replace(job, resume=state)
+    return job
 
 
 def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None, threads: int | None = None) -> Execution:

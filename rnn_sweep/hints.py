@@ -1,7 +1,8 @@
-"""Near names for a mistyped override. Hydra says that a key is not there; this says which one was meant."""
+"""What Hydra leaves unsaid about a mistyped override: which key was meant, and what a config group takes."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,18 @@ from rnn_sweep.errors import near
 def near_names(config_dir: str, config_name: str) -> Iterator[None]:
     """When Hydra ends the program over its overrides, add a line with the nearest names for each unknown key.
 
+    Credentials in ``tracking.uri`` are taken from the command line first: Hydra writes that down.
+    What Hydra answers with a traceback, a config group that is given a number or null, is refused before.
     Nothing is computed while all is well. ``config_dir`` is relative to the script that was started.
     """
+    if any("tracking.uri=" in argument for argument in sys.argv):
+        from rnn_sweep.tracking.masks import withheld
+
+        sys.argv[1:] = map(withheld, sys.argv[1:])
+    for argument in sys.argv[1:]:
+        if message := no_option(argument, Path(sys.argv[0]).resolve().parent / config_dir):
+            print(f"error: {message}", file=sys.stderr)
+            raise SystemExit(2)
     try:
         yield
     except SystemExit as end:
@@ -27,6 +38,35 @@ def near_names(config_dir: str, config_name: str) -> Iterator[None]:
         raise
 
 
+def no_option(argument: str, config_dir: Path) -> str:
+    """What is wrong with ``GROUP=VALUE`` where the value names no option of the group; empty where it may be right."""
+    key, _, text = argument.partition("=")
+    group = key.lstrip("+").partition("@")[0]
+    folder = config_dir / group
+    if not text or _NAME.fullmatch(text) or not (group.startswith("hydra/") or (group and folder.is_dir())):
+        return ""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ChoiceSweep
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException:  # which Hydra says itself
+        return ""
+    given = override.value()
+    for each in given.list if isinstance(given, ChoiceSweep) else [given]:
+        names = each if isinstance(each, list) else [each]
+        if not all(name is not None and not isinstance(name, int | float) for name in names):
+            options = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+            known = f"; known: {options}" if options else ""
+            return f"{group} must be the name of an option, got {argument.removeprefix(f'{key}=')}{known}"
+    return ""
+
+
+_NAME = re.compile(r"(?!(?:null|true|false|nan|inf)$)[A-Za-z_][\w./-]*", re.IGNORECASE)
+"""What can only be a name."""
+
+
 def suggestions(arguments: list[str], config_dir: Path, config_name: str) -> list[str]:
     """One line for each ``key=value`` argument whose key is neither a setting nor a config group."""
     from hydra import compose, initialize_config_dir
@@ -35,7 +75,7 @@ def suggestions(arguments: list[str], config_dir: Path, config_name: str) -> lis
     from hydra.errors import HydraException
 
     GlobalHydra.instance().clear()
-    lines = []
+    lines = [line for line in map(extra, arguments) if line]
     with initialize_config_dir(str(config_dir), version_base="1.3"):
         groups = {p.name for p in config_dir.iterdir() if p.is_dir()}
         # The settings of a group depend on the option that is chosen.
@@ -55,6 +95,18 @@ def suggestions(arguments: list[str], config_dir: Path, config_name: str) -> lis
             continue
         lines.append(f"{key} is not a setting: {near(key, known)}")
     return lines
+
+
+def extra(argument: str) -> str:
+    """The extra that has to be installed for a launcher of Hydra's that is chosen; empty where none is missing."""
+    name = argument.removeprefix("hydra/launcher=")
+    if name not in ("submitit_local", "submitit_slurm"):
+        return ""
+    try:
+        import submitit  # noqa: F401
+    except ImportError as error:
+        return f"hydra/launcher={name} needs a package: {error}; pip install 'rnn-sweep[submitit]'"
+    return ""
 
 
 def _keys(node: Any, prefix: str) -> Iterator[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from rnn_sweep.config import Config, parse
+from rnn_sweep.errors import UserError
 from rnn_sweep.outcome import SCORES, State
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None, sp
     """
     from rnn_sweep import tracking
 
-    config = _parse(cfg)
+    config = parse_composed(cfg)
     tracking.check(config.tracking)
     study = {"name": name} | ({"storage": storage} if storage else {})
     tags = {"sweep": name} | ({"sweep.storage": storage} if storage else {})
@@ -57,11 +58,11 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None, sp
         config.tracking,
         params={"study": study, "objective": ", ".join(config.objective), "space": dict(space)},
         overrides=[],
-        output_dir=Path(),
+        output_dir=Path(str(cfg.hydra.sweep.dir)) if storage is None else Path(),
         run_id=known,
         run_name=name,
         tags=tags,
-        on_disk=False,
+        on_disk=storage is None,  # of a study's sweep the next sweeper takes care
     )
     if run.run_id is not None:
         _open[run.run_id] = Parent(run, config)
@@ -70,7 +71,7 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None, sp
 
 def objectives(cfg: DictConfig) -> list[str]:
     """The names of what a run returns."""
-    return list(_parse(cfg).objective)
+    return list(parse_composed(cfg).objective)
 
 
 def settle(parent_run_id: str | None, running: Callable[[], Collection[int]]) -> None:
@@ -150,5 +151,17 @@ def _metrics(summary: Mapping[str, Any], objectives: tuple[str, ...]) -> dict[st
     return metrics
 
 
-def _parse(cfg: DictConfig) -> Config:
-    return parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
+def parse_composed(cfg: DictConfig) -> Config:
+    """Parse what Hydra composed, with or without Hydra's own node in it; no credentials are in the result.
+
+    Raises:
+        UserError: something is wrong, or a configuration file has credentials, which every run would record.
+    """
+    from rnn_sweep.tracking import masks
+
+    config = parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
+    uri = masks.withhold(config.tracking.uri)
+    if uri != config.tracking.uri and not OmegaConf.is_interpolation(cfg.tracking, "uri"):
+        how = "write ${oc.env:NAME} instead, or '***' for them and the whole URI into " + masks.TRACKING_VARIABLE
+        raise UserError(f"tracking.uri must have no credentials in a file, which each run records: got '{uri}'; {how}")
+    return replace(config, tracking=replace(config.tracking, uri=uri))

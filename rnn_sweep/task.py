@@ -18,10 +18,10 @@ from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from rnn_sweep import parent
-from rnn_sweep.config import Config, parse
+from rnn_sweep import folders, parent
+from rnn_sweep.config import parse
 from rnn_sweep.errors import UserError
 from rnn_sweep.execution import RESULT_FILE, Job
 
@@ -54,6 +54,7 @@ class Precheck(Callback):
         """Prepare the run as :func:`run` will, and end the program with one message where that fails."""
         with one_message():
             prepare(config, Path(), config.hydra.overrides.task)
+            folders.make("hydra.run.dir", config.hydra.run.dir)  # where Hydra would end with a traceback
 
 
 def validate(cfg: DictConfig) -> None:
@@ -64,7 +65,7 @@ def validate(cfg: DictConfig) -> None:
     """
     from rnn_sweep import data, training
 
-    config = _parse(cfg)
+    config = parent.parse_composed(cfg)
     data.check(config.data)
     training.check(config)
 
@@ -122,7 +123,7 @@ def prepare(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job:
     Raises:
         UserError: something is wrong, or there is nothing to resume.
     """
-    config = _parse(cfg)
+    config = parent.parse_composed(cfg)
     others = [o for o in overrides if not o.lstrip("+").startswith("trainer.resume=")]
     if config.trainer.resume is not None and others:
         raise UserError(f"trainer.resume goes on with the recorded configuration; leave out {' '.join(others)}")
@@ -133,12 +134,13 @@ def prepare(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job:
         data.check(config.data)
 
     # Importing torch takes a second: what can be refused without it has been refused by now.
+    from rnn_sweep.tracking.masks import mask
     from rnn_sweep.training import check
     from rnn_sweep.training.checkpoint import load
 
     if config.trainer.resume is None:
         check(config)
-        return Job(config, folder, list(overrides))
+        return Job(config, folder, [mask(override) for override in overrides])  # Hydra has resolved ${oc.env:…} in them
     folder = Path(config.trainer.resume)
     state = load(folder)
     result = folder / RESULT_FILE
@@ -157,11 +159,6 @@ def fuse(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> Job | str:
     """
     job = prepare(cfg, folder, overrides)
     return "trainer.resume goes on with one run" if job.resume is not None else job
-
-
-def _parse(cfg: DictConfig) -> Config:
-    """Parse what Hydra composed, with or without Hydra's own node in it."""
-    return parse(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
 
 
 def execute(job: Job, interrupt: Interrupt) -> Outcome:

@@ -10,27 +10,16 @@ from __future__ import annotations
 import functools
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.storage import STORAGE_VARIABLE, masked, open_patiently, open_storage, quiet, unmasked
+from rnn_sweep.storage import open_patiently, quiet
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.pruners import BasePruner
     from optuna.storages import BaseStorage
-
-__all__ = [
-    "PRUNER_ATTR",
-    "STORAGE_VARIABLE",
-    "Reporter",
-    "build_pruner",
-    "masked",
-    "open_storage",
-    "quiet",
-    "unmasked",
-]
 
 PRUNER_ATTR = "pruner"
 """Study attribute with the pruner as a JSON ``_target_`` node."""
@@ -111,12 +100,14 @@ class Reporter:
         """
         return self._identity is not None and STOP_ATTR in self._notes(self._trial_id)
 
-    def earlier(self) -> Mapping[str, Any]:
-        """The notes of the trial that this one tries again; none where it is the first try, and in a plain run."""
-        number = None if self._identity is None else self._notes(self._trial_id).get(RETRY_ATTR)
-        notes = {} if number is None else self._notes(self._id_of(int(number)))
-        end = self._key("")
-        return {k.removesuffix(end): v for k, v in notes.items() if k.endswith(end)}
+    def earlier(self) -> Iterator[Mapping[str, Any]]:
+        """The notes of each try before this one, the latest first; a try that died early has left none."""
+        if self._identity is None:
+            return
+        end, notes = self._key(""), self._notes(self._trial_id)
+        while RETRY_ATTR in notes:
+            notes = self._notes(self._id_of(int(notes[RETRY_ATTR])))
+            yield {k.removesuffix(end): v for k, v in notes.items() if k.endswith(end)}
 
     def repeat(self, values: Mapping[int, float]) -> None:
         """Record the objective's values, by step, of what an earlier try of this trial has been through."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 # A server of MLflow then is two processes; with its job queue it is ten, which take seconds of both cores to start.
 os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: what we start would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,6 +50,30 @@ def run(tmp_path: Path) -> Run:
 def command(*arguments: str) -> Sequence[str]:
     """The command line of ``python run.py …``."""
     return [sys.executable, str(ROOT / "run.py"), *arguments]
+
+
+class Leashed:
+    """``run.py`` in a folder, which gets ahead of who reads its lines by 4 KiB, some 35 epochs, and then waits.
+
+    So there is time to do something to it after a line, however fast it is and however slow the test.
+    """
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        self.process = subprocess.Popen(command(*arguments), cwd=folder, bufsize=0, pipesize=4096, **streams)  # type: ignore[call-overload]
+
+    def wait_for(self, pattern: str) -> None:
+        """Read until a line begins with the pattern."""
+        if not any(re.match(pattern, line) for line in self._lines()):
+            raise AssertionError(f"the run ended before it said {pattern!r}")
+
+    def _lines(self) -> Iterator[str]:
+        while line := self.process.stdout.readline():
+            yield line.decode()
+
+    def rest(self, timeout: float = 120) -> str:
+        """What it still says until its end."""
+        return self.process.communicate(timeout=timeout)[0].decode()
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Run, command
+from tests.conftest import Leashed, Run
+from tests.faults.forge import forge
 
 SMOKE = "experiment=smoke"
 
@@ -89,18 +88,17 @@ MISTAKES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[m[0][0] for m in MISTAKES])
-def test_a_mistake_ends_before_any_work(run: Run, tmp_path: Path, arguments: list[str], words: list[str]) -> None:
-    base = [] if arguments[0].startswith(("experiment", "trainer.resume")) else [SMOKE]
-    done = run(*base, *arguments)
-    assert done.returncode not in (0, None)
-    assert "Traceback" not in done.stdout + done.stderr
-    for word in words:
-        assert word in done.stderr
-    store = [path.name for path in tmp_path.iterdir()]
-    if "tracking.uri" in arguments[0] or "data." in arguments[0]:
-        store = [name for name in store if name != "outputs"]  # known only once the run's folder is there
-    assert not store
+def test_a_mistake_ends_before_any_work(tmp_path: Path) -> None:
+    own = ("experiment", "trainer.resume")
+    answers = forge([[*([] if row[0].startswith(own) else [SMOKE]), *row] for row, _ in MISTAKES], tmp_path)
+    for (arguments, words), answer in zip(MISTAKES, answers, strict=True):
+        assert answer.status not in (0, None), arguments
+        assert "Traceback" not in answer.text
+        for word in words:
+            assert word in answer.text, arguments
+        left = {path.name for path in answer.folder.iterdir()}
+        late = "tracking.uri" in arguments[0] or "data." in arguments[0]  # known only once the run's folder is there
+        assert not left - ({"outputs"} if late else set()), arguments
 
 
 def outputs(folder: Path) -> Path:
@@ -108,35 +106,18 @@ def outputs(folder: Path) -> Path:
     return path
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*arguments), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def wait_for_epoch(process: subprocess.Popen[str], epoch: int) -> None:
-    wait_for(process, rf"epoch +{epoch}/")
-
-
-def wait_for(process: subprocess.Popen[str], pattern: str) -> None:
-    assert process.stdout is not None
-    if not any(re.match(pattern, line) for line in process.stdout):
-        raise AssertionError(f"the run ended before it said {pattern!r}")
-
-
-LONG = [SMOKE, "trainer.epochs=60", "scheduler=cosine", "model.hidden_dim=64", "trainer.threads=1"]
+LONG = [SMOKE, "trainer.epochs=80", "scheduler=cosine", "model.hidden_dim=8", "data.limit=300", "trainer.threads=1"]
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_in_the_same_mlflow_run_and_ends_alike(run: Run, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
-    process = start(whole, *LONG)
-    process.communicate(timeout=240)
-    process = start(tmp_path, *LONG)
-    wait_for_epoch(process, 7)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    Leashed(whole, *LONG).rest()
+    started = Leashed(tmp_path, *LONG)
+    started.wait_for("epoch +7/")
+    started.process.kill()
+    started.rest()
     folder = outputs(tmp_path)
     assert not (folder / "result.json").exists()
     done = run(f"trainer.resume={folder.relative_to(tmp_path)}")
@@ -146,7 +127,7 @@ def test_a_killed_run_goes_on_in_the_same_mlflow_run_and_ends_alike(run: Run, tm
     assert {k: v for k, v in found["metrics"].items() if k not in timed} == {
         k: v for k, v in expected["metrics"].items() if k not in timed
     }
-    assert found["epochs"] == 60
+    assert found["epochs"] == 80
     assert found["overrides"] == LONG
     (recorded,) = runs(tmp_path)
     assert recorded.info.run_id == found["run_id"]
@@ -154,7 +135,7 @@ def test_a_killed_run_goes_on_in_the_same_mlflow_run_and_ends_alike(run: Run, tm
     from mlflow.tracking import MlflowClient
 
     points = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").get_metric_history(found["run_id"], "val/loss")
-    assert sorted(point.step for point in points) == list(range(1, 61))
+    assert sorted(point.step for point in points) == list(range(1, 81))
     again = run(f"trainer.resume={folder}")
     assert again.returncode == 2
     assert "has ended" in again.stderr
@@ -165,11 +146,11 @@ def test_a_killed_run_goes_on_in_the_same_mlflow_run_and_ends_alike(run: Run, tm
 def test_a_signal_lets_the_epoch_end_and_says_how_to_go_on(
     run: Run, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    process = start(tmp_path, *LONG)
-    wait_for_epoch(process, 2)
-    process.send_signal(number)
-    rest, _ = process.communicate(timeout=60)
-    assert process.returncode == status, rest
+    started = Leashed(tmp_path, *LONG)
+    started.wait_for("epoch +2/")
+    started.process.send_signal(number)
+    rest = started.rest()
+    assert started.process.returncode == status, rest
     assert "trainer.resume=" in rest
     assert "Traceback" not in rest
     found = result(tmp_path)
@@ -184,13 +165,13 @@ def test_a_signal_lets_the_epoch_end_and_says_how_to_go_on(
 
 @pytest.mark.slow
 def test_two_signals_end_it_at_once(tmp_path: Path) -> None:
-    process = start(tmp_path, "trainer.threads=1")  # an epoch takes seconds
-    wait_for_epoch(process, 1)
-    process.send_signal(signal.SIGINT)
-    wait_for(process, "stopping after this epoch")
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    started = Leashed(tmp_path, "trainer.threads=1")  # an epoch takes seconds
+    started.wait_for("epoch +1/")
+    started.process.send_signal(signal.SIGINT)
+    started.wait_for("stopping after this epoch")
+    started.process.send_signal(signal.SIGINT)
+    rest = started.rest()
+    assert started.process.returncode == 130, rest
     assert "Traceback" not in rest
     assert runs(tmp_path)[0].info.status == "KILLED"
 
@@ -222,6 +203,7 @@ def test_help_lists_the_groups_without_importing_torch(run: Run) -> None:
     assert not imported & {"torch", "torchvision", "mlflow", "optuna", "matplotlib"}
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_to_is_refused(run: Run) -> None:
     done = run(SMOKE, "tracking.uri=sqlite:////sys/mlflow.db")  # there not even root may write
     assert done.returncode == 2

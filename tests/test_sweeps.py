@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,9 @@ import optuna
 import pytest
 import yaml
 
-from rnn_sweep.trial import open_storage
-from tests.conftest import Run
+from rnn_sweep.storage import open_storage
+from tests.conftest import Run, command
+from tests.faults.forge import forge
 from tests.test_run import runs
 
 pytestmark = pytest.mark.slow
@@ -69,26 +73,23 @@ def test_the_default_space_needs_nothing_typed(run: Run) -> None:
         assert key in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["model.layers=range(0,2)"], ["model.layers", ">= 1", "0"]),
-        (["optimizer.lr=interval(-1,1)"], ["optimizer.lr", "> 0"]),
-        (["model.nonlinearity=choice(relu,foo)"], ["model.nonlinearity", "foo"]),
-        (["objective=val/acuracy"], ["objective", "val/acuracy", "val/accuracy"]),
-        (["tracking.uri=sqlite:////proc/nowhere/mlflow.db"], ["tracking.uri"]),
-    ],
-)
-def test_a_space_that_the_task_would_refuse_costs_nothing(
-    run: Run, tmp_path: Path, arguments: list[str], words: list[str]
-) -> None:
-    done = run(*OPTUNA, *arguments)
-    assert done.returncode == 2
-    assert "Traceback" not in done.stdout + done.stderr
-    for word in words:
-        assert word in done.stderr
-    assert not (tmp_path / "multirun").exists()
-    assert not runs(tmp_path) if (tmp_path / "mlflow.db").exists() else True
+REFUSED = [
+    (["model.layers=range(0,2)"], ["model.layers", ">= 1", "0"]),
+    (["optimizer.lr=interval(-1,1)"], ["optimizer.lr", "> 0"]),
+    (["model.nonlinearity=choice(relu,foo)"], ["model.nonlinearity", "foo"]),
+    (["objective=val/acuracy"], ["objective", "val/acuracy", "val/accuracy"]),
+    (["tracking.uri=sqlite:////proc/nowhere/mlflow.db"], ["tracking.uri"]),
+]
+
+
+def test_a_space_that_the_task_would_refuse_costs_nothing(tmp_path: Path) -> None:
+    for (_, words), answer in zip(REFUSED, forge([[*OPTUNA, *row] for row, _ in REFUSED], tmp_path), strict=True):
+        assert answer.status == 2
+        assert "Traceback" not in answer.text
+        for word in words:
+            assert word in answer.text
+        assert not (answer.folder / "multirun").exists()
+        assert not runs(answer.folder) if (answer.folder / "mlflow.db").exists() else True
 
 
 def test_a_grid_is_one_parent_with_its_jobs(run: Run, tmp_path: Path) -> None:
@@ -115,6 +116,25 @@ def test_a_grids_own_run_goes_where_its_jobs_do(run: Run, tmp_path: Path, overri
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "mlflow.db").exists()
     assert (tmp_path / "elsewhere.db").exists() is ("elsewhere" in override)
+
+
+def test_the_runs_of_a_killed_grid_are_closed(tmp_path: Path) -> None:
+    line = ["-m", *SMALL, "trainer.epochs=100000", "seed=1,2", "hydra.sweep.dir=out"]
+    grid = subprocess.Popen(command(*line), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    boxes = [tmp_path / "out" / name / "mlflow-outbox.jsonl" for name in ("0", "1", ".")]
+    while not all(box.exists() and '"epoch"' in box.read_text() for box in boxes[:2]):
+        assert grid.poll() is None
+        time.sleep(0.1)
+    sync = [sys.executable, "-m", "rnn_sweep", "sync"]
+    alive = subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (alive.returncode, alive.stdout.count("its run is alive")) == (1, 3)
+    grid.kill()
+    grid.wait()
+    assert [r.info.status for r in runs(tmp_path)] == ["RUNNING"] * 3
+    done = subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [r.info.status for r in runs(tmp_path)] == ["KILLED"] * 3
+    assert not [box for box in boxes if box.exists()]
 
 
 def test_a_grid_is_checked_before_its_first_job(run: Run, tmp_path: Path) -> None:

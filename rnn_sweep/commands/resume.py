@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.errors import UserError
+from rnn_sweep.storage import STORAGE_VARIABLE, masked
 from rnn_sweep.sweep import record
-from rnn_sweep.trial import STORAGE_VARIABLE, masked
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.errors import UserError, near
+from rnn_sweep.storage import masked, open_storage, quiet
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.settings import Settings
-from rnn_sweep.trial import masked, open_storage, quiet
 
 if TYPE_CHECKING:
     from optuna import Study

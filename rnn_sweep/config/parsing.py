@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING
 from typing import Any
@@ -96,7 +96,10 @@ def _section(cls: type[Any], prefix: str, node: dict[Any, Any]) -> Any:
 
 
 def _convert(key: str, value: Any, kind: str) -> Any:
-    """Convert one scalar to the annotated type ``kind``; integers pass as floats, nothing else is coerced."""
+    """Convert one scalar to the annotated type ``kind``; integers pass as floats, nothing else is coerced.
+
+    Numbers are finite: no setting means anything by NaN or infinity.
+    """
     optional = kind.endswith("| None")
     base = kind.removesuffix("| None").strip()
     if value is None and optional:
@@ -106,6 +109,8 @@ def _convert(key: str, value: Any, kind: str) -> Any:
     if base == "int" and isinstance(value, int) and not isinstance(value, bool):
         return value
     if base == "float" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not abs(value) <= sys.float_info.max:  # of an integer, too: they have no bounds
+            raise UserError(f"{key} must be a finite number{' or null' if optional else ''}, got {value!r}")
         return value
     if base == "str" and isinstance(value, str):
         return value
@@ -117,7 +122,8 @@ def _refuse_unknown(prefix: str, node: Mapping[Any, Any], known: Sequence[str] |
     for key in node:
         if key not in known:
             full = f"{prefix}.{key}" if prefix else str(key)
-            raise UserError(f"{full} is not a setting; {near(str(key), known)}")
+            shown = full if full.isprintable() else repr(full)
+            raise UserError(f"{shown} is not a setting; {near(str(key), known)}")
 
 
 def _optimizer(node: dict[Any, Any]) -> OptimizerConfig:
@@ -127,10 +133,10 @@ def _optimizer(node: dict[Any, Any]) -> OptimizerConfig:
     if "lr" not in node:
         raise UserError("optimizer.lr is missing")
     lr = _convert("optimizer.lr", node["lr"], "float")
-    if not (math.isfinite(lr) and lr > 0):
+    if not lr > 0:
         raise UserError(f"optimizer.lr must be a finite number > 0, got {lr!r}")
     decay = node.get("weight_decay", 0.0)
-    if not (_convert("optimizer.weight_decay", decay, "float") >= 0 and math.isfinite(decay)):
+    if not _convert("optimizer.weight_decay", decay, "float") >= 0:
         raise UserError(f"optimizer.weight_decay must be a finite number >= 0, got {decay!r}")
     options = {str(k): v for k, v in node.items() if k not in ("_target_", "lr")}
     return OptimizerConfig(target=target, lr=lr, options=options)
@@ -148,7 +154,7 @@ def _scheduler(node: dict[Any, Any]) -> SchedulerConfig:
         whole = isinstance(defaults[key], int)
         options[key] = _convert(f"scheduler.{key}", value, "int" if whole else "float")
         low = 1 if key == "step_size" else 0
-        if not (math.isfinite(options[key]) and options[key] >= low):
+        if not options[key] >= low:
             raise UserError(f"scheduler.{key} must be a finite number >= {low}, got {value!r}")
     for key in ("pct_start", "factor"):
         if key in options and not 0 < options[key] < 1:

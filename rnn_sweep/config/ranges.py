@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from rnn_sweep.config.schema import (
@@ -18,8 +17,8 @@ from rnn_sweep.config.schema import (
 )
 from rnn_sweep.errors import UserError, near
 
-MOST_UNITS, MOST_LAYERS = 1_000_000, 1_000
-"""Beyond what any memory holds; a number with too many digits is a slip."""
+MOST_UNITS, MOST_LAYERS, MOST_EPOCHS, MOST_THREADS = 1_000_000, 1_000, 1_000_000_000, 100_000
+"""Beyond what any machine has room or time for; a number with too many digits is a slip."""
 
 
 def _one_of(key: str, value: str, known: Sequence[str]) -> None:
@@ -28,7 +27,7 @@ def _one_of(key: str, value: str, known: Sequence[str]) -> None:
 
 
 def _at_least(key: str, value: float, low: float) -> None:
-    if not (math.isfinite(value) and value >= low):
+    if not value >= low:
         raise UserError(f"{key} must be >= {low}, got {value!r}")
 
 
@@ -89,14 +88,16 @@ def check_gradients(trainer: TrainerConfig, model: ModelConfig) -> None:
 def check_trainer(trainer: TrainerConfig) -> None:
     """Refuse trainer settings out of range. Raises :class:`UserError`."""
     _at_least("trainer.epochs", trainer.epochs, 1)
+    _at_most("trainer.epochs", trainer.epochs, MOST_EPOCHS)
     device = trainer.device.split(":", 1)[0]
     _one_of("trainer.device", device, DEVICES)
     if trainer.threads is not None:
         _at_least("trainer.threads", trainer.threads, 1)
-    if trainer.clip_norm is not None and not (math.isfinite(trainer.clip_norm) and trainer.clip_norm > 0):
+        _at_most("trainer.threads", trainer.threads, MOST_THREADS)
+    if trainer.clip_norm is not None and not trainer.clip_norm > 0:
         raise UserError(f"trainer.clip_norm must be a finite number > 0 or null, got {trainer.clip_norm!r}")
     if trainer.patience is not None:
         _at_least("trainer.patience", trainer.patience, 1)
-    if trainer.timeout is not None and not (math.isfinite(trainer.timeout) and trainer.timeout > 0):
+    if trainer.timeout is not None and not trainer.timeout > 0:
         raise UserError(f"trainer.timeout must be a finite number of seconds > 0 or null, got {trainer.timeout!r}")
     _one_of("trainer.precision", trainer.precision, PRECISIONS)

@@ -6,6 +6,7 @@ A *strand* is one direction of one layer. The second direction of a bidirectiona
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,15 @@ from rnn_sweep.models.recurrent import ModelSpec
 EVALUATION_CHUNK = 128
 """Sequences that an evaluation step takes at once: few, so that the rows of several lanes stay in a core's cache; and
 the same for any number of lanes, because rounding follows from the shape of a product."""
+
+
+class Own(NamedTuple):
+    """What lanes of one network may differ in, beside their numbers."""
+
+    hidden: int
+    """Hidden units, of which the network may have more."""
+    dropout: float
+    """Probability in (0, 1) of dropping an output between layers; looked at where the network has dropout."""
 
 
 def make_cell(spec: ModelSpec) -> Cell:
@@ -48,11 +58,11 @@ class Engine:
         x: Tensor,
         y: Tensor,
         generators: Sequence[torch.Generator] | None,
-        sizes: Sequence[int],
+        own: Sequence[Own],
     ) -> tuple[Tensor, Tensor]:
         """Set the ``gradients`` [k, …] of parameters ``values`` [k, …] for ``x`` [T, k, B, I], ``y`` [k, B].
 
-        ``sizes`` are the lanes' hidden units. Returns the mean loss [k] and the number of correct answers [k], see
+        ``own`` is what the lanes differ in. Returns the mean loss [k] and the number of correct answers [k], see
         :meth:`evaluate`.
         """
         T, lanes, B, _ = x.shape
@@ -60,7 +70,7 @@ class Engine:
             self._workspaces[lanes, T, B] = training_workspace(self.cell, self.spec, lanes, T, B, self.like)
         space = self._workspaces[lanes, T, B]
         space.matrices.read(values, backward=True)
-        seen = self._forward(space, x, generators, sizes)
+        seen = self._forward(space, x, generators, own)
         head = _values if self.spec.task == "regression" else _classes
         loss, correct = head(
             seen,
@@ -76,7 +86,7 @@ class Engine:
         return loss, correct / T if self.spec.per_step else correct
 
     def _forward(
-        self, space: Workspace, x: Tensor, generators: Sequence[torch.Generator] | None, sizes: Sequence[int]
+        self, space: Workspace, x: Tensor, generators: Sequence[torch.Generator] | None, own: Sequence[Own]
     ) -> Tensor:
         """Run all layers; returns what the head sees, [k, n, D H], as :attr:`Workspace.d_head`."""
         H, T, D, inputs = self.spec.hidden_dim, x.shape[0], self.spec.directions, x
@@ -84,7 +94,7 @@ class Engine:
             strands = range(layer * D, (layer + 1) * D)
             places = [space.tapes[strand].z[:T, :, :, H : H + inputs.shape[-1]] for strand in strands]
             if layer and space.masks:
-                mask = self._draw(space.masks[layer - 1], generators, sizes)
+                mask = self._draw(space.masks[layer - 1], generators, own)
                 torch.mul(inputs, mask.transpose(0, 1), out=places[0])
             else:
                 places[0].copy_(inputs)
@@ -97,20 +107,19 @@ class Engine:
             return inputs.transpose(0, 1).flatten(1, 2)
         return inputs[-1] if D == 1 else torch.cat([inputs[-1, ..., :H], inputs[0, ..., H:]], -1)
 
-    def _draw(self, masks: Tensor, generators: Sequence[torch.Generator] | None, sizes: Sequence[int]) -> Tensor:
+    def _draw(self, masks: Tensor, generators: Sequence[torch.Generator] | None, own: Sequence[Own]) -> Tensor:
         """Draw a mask for each lane, as many numbers as it has units: a padded lane's are those of its own size."""
         if generators is None:
             raise ValueError("dropout needs one generator per lane, got None")
-        keep = 1 - self.spec.dropout
-        for mask, generator, hidden in zip(masks, generators, sizes, strict=True):
-            whole = self.spec.hidden_dim
+        whole = self.spec.hidden_dim
+        for mask, generator, (hidden, dropout) in zip(masks, generators, own, strict=True):
             if hidden == whole:
-                draw_mask(mask, keep, generator)
+                draw_mask(mask, 1 - dropout, generator)
             else:
                 place = mask.zero_().view(*mask.shape[:-1], self.spec.directions, whole)[..., :hidden]
-                own = mask.new_empty(place.shape)
-                draw_mask(own, keep, generator)
-                place.copy_(own)
+                part = mask.new_empty(place.shape)
+                draw_mask(part, 1 - dropout, generator)
+                place.copy_(part)
         return masks
 
     def _backward(self, space: Workspace) -> None:

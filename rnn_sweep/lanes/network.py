@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from rnn_sweep.lanes.engine import EVALUATION_CHUNK, Engine
+from rnn_sweep.lanes.engine import EVALUATION_CHUNK, Engine, Own
 from rnn_sweep.lanes.layout import Layout, shapes
 from rnn_sweep.lanes.precision import COMPUTE, MASTER, Precision
 from rnn_sweep.lanes.workers import Workers
@@ -48,7 +48,7 @@ class LaneNetwork:
         self._layout = Layout(spec)
         self._named: list[dict[str, nn.Parameter]] = []
         self._flat: list[nn.Parameter] = []
-        self._sizes: list[int] = []
+        self._own: list[Own] = []
         count = (threads or torch.get_num_threads()) if self.device.type == "cpu" else 1
         self._workers = Workers(count)
         self._partial = torch.zeros(0, self._layout.size, dtype=MASTER[precision], device=self.device)
@@ -64,11 +64,12 @@ class LaneNetwork:
         return len(self._flat)
 
     @torch.no_grad()
-    def load(self, lane: int, state: Mapping[str, Tensor]) -> None:
+    def load(self, lane: int, state: Mapping[str, Tensor], dropout: float | None = None) -> None:
         """Copy the ``state_dict`` of a ``RecurrentClassifier`` into ``lane``.
 
         A model of fewer hidden units than the network's is padded with units that stay zero: exactly, whatever an
-        elementwise optimiser does (see :meth:`Layout.part`).
+        elementwise optimiser does (see :meth:`Layout.part`). ``dropout`` in (0, 1) is the lane's own, where the network
+        has dropout; None is the network's.
 
         Raises:
             ValueError: names or shapes differ from those of ``spec``.
@@ -77,14 +78,14 @@ class LaneNetwork:
         hidden, whole = found.get("head.weight", (0, 0))[-1] // self.spec.directions, self.spec.hidden_dim
         if hidden > whole or found != shapes(replace(self.spec, hidden_dim=hidden)):
             raise ValueError(f"state must have the shapes {self._layout.shapes}, got {found}")
-        self._sizes[lane] = hidden
+        self._own[lane] = Own(hidden, self.spec.dropout if dropout is None else dropout)
         for name, parameter in self._named[lane].items():
             part = self._layout.part(name, parameter.zero_(), hidden)
             part.copy_(state[name].view(part.shape))
 
     def state(self, lane: int) -> dict[str, Tensor]:
         """Return copies of ``lane``'s parameters, with the names and shapes of the model's ``state_dict``."""
-        hidden = self._sizes[lane]
+        hidden = self._own[lane].hidden
         exact = shapes(replace(self.spec, hidden_dim=hidden))
         return {
             name: self._layout.part(name, parameter.detach(), hidden).clone().view(exact[name])
@@ -158,7 +159,7 @@ class LaneNetwork:
 
         def train(engine: Engine, part: slice) -> tuple[Tensor, Tensor]:
             gradients = self._layout.views(self._partial[engine.number : engine.number + 1])
-            return engine.forward_backward(values, gradients, x[:, :, part], y[:, part], None, self._sizes)
+            return engine.forward_backward(values, gradients, x[:, :, part], y[:, part], None, self._own)
 
         results = self._by_thread(train, [[part] for part in parts])
         share = self._partial.new_tensor([(part.stop - part.start) / batch for part in parts])
@@ -203,7 +204,7 @@ class LaneNetwork:
         chosen = torch.tensor(list(lanes), dtype=torch.int64, device=self.device)
         self._named = [self._named[lane] for lane in lanes]
         self._flat = [self._flat[lane] for lane in lanes]
-        self._sizes = [self._sizes[lane] for lane in lanes]
+        self._own = [self._own[lane] for lane in lanes]
         self._store(self._values[chosen], self._gradients[chosen])
 
     @torch.no_grad()
@@ -212,7 +213,7 @@ class LaneNetwork:
         chosen = torch.tensor(list(lanes), dtype=torch.int64, device=self.device)
         to._named += [self._named[lane] for lane in lanes]
         to._flat += [self._flat[lane] for lane in lanes]
-        to._sizes += [self._sizes[lane] for lane in lanes]
+        to._own += [self._own[lane] for lane in lanes]
         to._store(torch.cat([to._values, self._values[chosen]]), torch.cat([to._gradients, self._gradients[chosen]]))
         self.keep([lane for lane in range(self.lanes) if lane not in set(lanes)])
 
@@ -224,7 +225,7 @@ class LaneNetwork:
         values, gradients = torch.cat([self._values, new]), torch.cat([self._gradients, new])
         for row_ in values[first:]:
             self._flat.append(nn.Parameter(row_))
-            self._sizes.append(self.spec.hidden_dim)
+            self._own.append(Own(self.spec.hidden_dim, self.spec.dropout))
             self._named.append({name: nn.Parameter(view) for name, view in self._layout.views(row_).items()})
         self._store(values, gradients)
         return range(first, self.lanes)
@@ -260,7 +261,7 @@ class Share:
         self._network, self._engine = network, engine
         self.lanes = slice(chunks[0].start, chunks[-1].stop)
         self._gradients = network._gradients[self.lanes]
-        self._sizes = network._sizes[self.lanes]
+        self._own = network._own[self.lanes]
         views = network._layout.views
         self._chunks = [
             (
@@ -281,7 +282,7 @@ class Share:
         return _joined(
             [
                 self._engine.forward_backward(
-                    values, gradients, x[:, here], y[here], generators and generators[here], self._sizes[here]
+                    values, gradients, x[:, here], y[here], generators and generators[here], self._own[here]
                 )
                 for here, values, gradients in self._chunks
             ]

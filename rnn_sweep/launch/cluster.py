@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -30,14 +31,17 @@ def connect(address: str | None) -> None:
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address that takes this program.
     """
-    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", _ATTEMPTS)  # read when Ray is imported
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", _ATTEMPTS)  # read when Ray is imported, as the next ones
+    if where == "local" and "RAY_AUTH_MODE" not in os.environ:
+        # Ray listens on all of a machine's addresses, whatever it is told, and runs what it is sent.
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
     try:
         import ray
     except ImportError as error:
         raise UserError(f"hydra/launcher=ray needs a package: {error}; pip install 'rnn-sweep[ray]'") from None
     if ray.is_initialized():
         return
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
     _check_answer(where)
     with tempfile.TemporaryFile("w+") as said:
         try:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.report.replicates import Replicates, replicates
+from rnn_sweep.storage import quiet
 from rnn_sweep.sweep import record, tally
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.results import ranked, winners
-from rnn_sweep.trial import RETRY_ATTR, quiet
+from rnn_sweep.trial import RETRY_ATTR
 
 if TYPE_CHECKING:
     from optuna import Study

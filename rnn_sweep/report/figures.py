@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.report.facts import Facts, importance_target
+from rnn_sweep.storage import quiet
 from rnn_sweep.sweep.space import bare
 from rnn_sweep.sweep.tally import state_of
-from rnn_sweep.trial import quiet
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -147,16 +147,19 @@ def _importances(study: Study, facts: Facts) -> Plot:
 def _relations(study: Study, facts: Facts) -> Iterator[Plot]:
     """How the first objective depends on one parameter, on two, on all."""
     name, target = facts.objectives[0], _target(facts, 0)
-    keys = facts.keys
-    common = [k for k in keys if all(k in t.params for t in facts.trials if state_of(t) == "complete")]
+    complete = [t for t in facts.trials if state_of(t) == "complete"]
+    # Optuna draws nothing but warnings of a parameter that had one value.
+    keys = [k for k in facts.keys if len({t.params[k] for t in complete if k in t.params}) > 1]
+    common = [k for k in keys if all(k in t.params for t in complete)]
     options = {"target": target, "target_name": name}
-    lone = "The space has one parameter."
+    none = _nothing_to_relate(len(facts.keys), len(complete), len(keys))
+    apart = none if len(keys) < 2 else "Only one parameter is common to all trials."
     yield Plot(
         "parallel_coordinate",
         "Parallel coordinates",
         f"One line a complete trial, coloured by {name}. Parameters that only some trials have are left out.",
         _if_complete(facts, lambda v: v.plot_parallel_coordinate(study, params=common, **options), len(common) > 1),
-        lone if len(keys) == 1 else NO_TRIAL if not common else "Only one parameter is common to all trials.",
+        apart,
         picture=False,
     )
     yield Plot(
@@ -164,7 +167,7 @@ def _relations(study: Study, facts: Facts) -> Iterator[Plot]:
         "Slices",
         f"{name} against each parameter; darker points are later trials.",
         _if_complete(facts, lambda v: v.plot_slice(study, params=keys, **options), bool(keys)),
-        NO_TRIAL if keys else "The space has no parameter.",
+        none,
     )
     top = [k for k in facts.importances if k in common][:2] or common[:2]
     yield Plot(
@@ -172,9 +175,18 @@ def _relations(study: Study, facts: Facts) -> Iterator[Plot]:
         "Contour of the two that matter most",
         f"{name} over {' and '.join(bare(k) for k in top)}, interpolated between the trials.",
         _if_complete(facts, lambda v: v.plot_contour(study, params=top, **options), len(top) == 2),
-        lone if len(keys) == 1 else NO_TRIAL,
+        apart,
         picture=False,
     )
+
+
+def _nothing_to_relate(parameters: int, complete: int, varied: int) -> str:
+    """Why figures of parameters are missing."""
+    if not complete:
+        return NO_TRIAL
+    if parameters < 2:
+        return "The space has one parameter." if parameters else "The space has no parameter."
+    return f"{'Only one' if varied else 'No'} parameter has had several values."
 
 
 def _intermediate(study: Study, facts: Facts) -> Plot:

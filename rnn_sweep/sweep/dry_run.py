@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from rnn_sweep.storage import quiet
 from rnn_sweep.sweep.space import bare
 from rnn_sweep.sweep.suggest import Suggester
-from rnn_sweep.trial import quiet
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

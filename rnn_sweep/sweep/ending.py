@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from rnn_sweep.storage import masked
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep import tally
 from rnn_sweep.sweep.loop import Reason
 from rnn_sweep.sweep.results import Command, report, winners, write_results
 from rnn_sweep.sweep.verdict import Verdict
-from rnn_sweep.trial import masked
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from rnn_sweep import folders
 from rnn_sweep.errors import UserError
 from rnn_sweep.sweep.compose import cached
 from rnn_sweep.sweep.space import quoted
@@ -49,6 +50,7 @@ def recorded(
             cfg = loader.load_sweep_config(config, list(job))
             if validate is not None:
                 _validate(validate, cfg, job)
+        folders.make("hydra.sweep.dir", str(config.hydra.sweep.dir))
         fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override() and not o.is_hydra_override()]
         parent = _begin(task, config, context, typed, fixed)
     except UserError as error:

@@ -11,6 +11,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from rnn_sweep.storage import masked, quiet
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.constraints import Constraint
 from rnn_sweep.sweep.pool import Pool
@@ -21,7 +22,7 @@ from rnn_sweep.sweep.space import quoted
 from rnn_sweep.sweep.stop import Stop
 from rnn_sweep.sweep.suggest import Suggester
 from rnn_sweep.sweep.verdict import End, Verdict
-from rnn_sweep.trial import RETRY_ATTR, STOP_ATTR, masked, quiet
+from rnn_sweep.trial import RETRY_ATTR, STOP_ATTR
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rnn_sweep.errors import UserError
+from rnn_sweep.storage import open_storage
 from rnn_sweep.sweep import preflight, replicates, samplers
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.conditions import Condition, ordered, parse_conditions
@@ -19,7 +20,6 @@ from rnn_sweep.sweep.constraints import Constraint, parse_constraints
 from rnn_sweep.sweep.settings import Settings, parse_settings
 from rnn_sweep.sweep.space import Space, parse_space
 from rnn_sweep.sweep.suggest import Suggester, first_point
-from rnn_sweep.trial import open_storage
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from rnn_sweep.provenance import source_tags, version_tags
+from rnn_sweep.storage import quiet
 from rnn_sweep.sweep.hooks import objectives
 from rnn_sweep.sweep.plan import Plan
 from rnn_sweep.sweep.results import Command
-from rnn_sweep.trial import quiet
 
 if TYPE_CHECKING:
     from hydra.types import TaskFunction

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.errors import UserError, near
+from rnn_sweep.storage import quiet
 from rnn_sweep.sweep.space import Label, Param, Space
-from rnn_sweep.trial import build_pruner, quiet
+from rnn_sweep.trial import build_pruner
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

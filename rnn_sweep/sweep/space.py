@@ -38,6 +38,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from rnn_sweep.errors import UserError, near
+from rnn_sweep.sweep import numbers
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 Label: TypeAlias = "bool | int | float | str | None"
 
-_BARE = re.compile(r"[A-Za-z_][\w./-]*")
+_BARE = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
 _LOOKS_OTHERWISE = {"null", "true", "false", "nan", "inf"}
 
 
@@ -130,7 +131,7 @@ def parse_space(params: Mapping[str, object], arguments: Sequence[str], loader: 
     parsed: dict[str, Param | str] = {}
     for line_key, value in params.items():
         if isinstance(value, Mapping) and "type" in value:
-            _put(parsed, Param(line_key, _explicit(line_key, value), _explicit_texts(value)), line_key)
+            _put(parsed, _explicit(line_key, value), line_key)
         else:
             line = line_key if value is None and line_key.startswith("~") else f"{line_key}={_written(value)}"
             _put(parsed, read(line, loader), line_key)
@@ -181,9 +182,9 @@ def _read(override: Override) -> Param | str:
     if unknown := tags - {"log"}:
         raise UserError(f"{key}: unknown tag {sorted(unknown)[0]!r}; {near(sorted(unknown)[0], ['log'])}")
     if isinstance(value, IntervalSweep):
-        return Param(key, _interval(key, value.start, value.end, None, "log" in tags))
+        return Param(key, numbers.interval(key, value.start, value.end, None, "log" in tags))
     if isinstance(value, RangeSweep):
-        return Param(key, _range(key, value, "log" in tags))
+        return Param(key, numbers.stepped(key, value, "log" in tags))
     if tags:
         raise UserError(
             f"{key}: choices have no scale; tag(log, …) fits interval and range, got {override.input_line!r}"
@@ -218,58 +219,15 @@ def _label(item: Any, text: str) -> Label:
     return item if item is None or isinstance(item, bool | int | float | str) else text
 
 
-def _range(key: str, sweep: RangeSweep, log: bool) -> BaseDistribution:
-    start, stop, step = (Decimal(str(v)) for v in (sweep.start, sweep.stop, sweep.step))
-    count = math.ceil((stop - start) / step) if step else 0
-    if count <= 0:
-        shown = f"range({sweep.start},{sweep.stop},{sweep.step})"
-        raise UserError(f"{key}: a range needs at least one value and excludes its stop, got {shown}")
-    low, high = sorted((start, start + (count - 1) * step))
-    whole = all(isinstance(v, int) for v in (sweep.start, sweep.stop, sweep.step))
-    convert: Any = int if whole else float
-    if log and not (whole and abs(step) == 1):
-        raise UserError(f"{key}: tag(log, range(…)) needs integers and step 1; got step {sweep.step}")
-    return _interval(key, convert(low), convert(high), None if log else convert(abs(step)), log)
-
-
-def _interval(key: str, low: Any, high: Any, step: Any, log: bool) -> BaseDistribution:
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise UserError(f"{key}: both ends of an interval must be finite, got {low} and {high}")
-    if low > high:
-        raise UserError(f"{key}: the lower end must not exceed the upper one, got {low} and {high}")
-    if log and low <= 0:
-        raise UserError(f"{key}: a logarithmic scale needs a lower end above 0, got {low}")
-    try:
-        if isinstance(low, int) and isinstance(high, int):
-            return IntDistribution(low, high, log=log, step=step or 1)
-        return FloatDistribution(float(low), float(high), log=log, step=step)
-    except ValueError as error:
-        raise UserError(f"{key}: {error}") from None
-
-
-def _explicit(key: str, node: Mapping[str, Any]) -> BaseDistribution:
-    """A distribution spelt out; both of its ends are included, as in Optuna."""
+def _explicit(key: str, node: Mapping[str, Any]) -> Param:
+    """A parameter whose distribution is spelt out."""
     known = {"type", "low", "high", "step", "log", "choices"}
     if unknown := sorted(set(node) - known):
-        raise UserError(f"hydra.sweeper.params.{key}: unknown key {unknown[0]!r}; {near(unknown[0], known)}")
-    kind = node["type"]
-    if kind == "categorical":
-        return choice(key, list(node.get("choices") or []), str(dict(node))).distribution
-    if kind not in ("int", "float") or node.get("low") is None or node.get("high") is None:
-        rule = "type is int or float (with low and high) or categorical (with choices)"
-        raise UserError(f"hydra.sweeper.params.{key}: {rule}, got {dict(node)}")
-    convert: Any = int if kind == "int" else float
-    step = node.get("step")
-    low, high = convert(node["low"]), convert(node["high"])
-    return _interval(key, low, high, None if step is None else convert(step), bool(node.get("log")))
-
-
-def _explicit_texts(node: Mapping[str, Any]) -> Mapping[Label, str]:
-    if node["type"] != "categorical":
-        return {}
-    return choice("", list(node.get("choices") or []), str(dict(node))).texts
+        raise UserError(f"hydra.sweeper.params.{key}: unknown key {unknown[0]!r}; {near(str(unknown[0]), known)}")
+    if node["type"] == "categorical":
+        choices = node.get("choices")
+        return choice(key, choices if isinstance(choices, list) else [], str(dict(node)))
+    return Param(key, numbers.explicit(key, node))
 
 
 def _written(value: Any) -> str:
@@ -286,6 +244,11 @@ def _text(item: Any) -> str:
         return item if plain else QuotedString(text=item, quote=Quote.single).with_quotes()
     if isinstance(item, bool):
         return str(item).lower()
+    if isinstance(item, Sequence):
+        return f"[{','.join(map(_text, item))}]"
+    if isinstance(item, Mapping):
+        pairs = [f"{Override._get_value_element_as_str(key)}:{_text(value)}" for key, value in item.items()]
+        return f"{{{','.join(pairs)}}}"
     return str(Override._get_value_element_as_str(item))
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.errors import UserError
+from rnn_sweep.storage import masked, open_storage, quiet
 from rnn_sweep.sweep.settings import Settings
 from rnn_sweep.sweep.space import Param, Space, describe
-from rnn_sweep.trial import PRUNER_ATTR, RETRY_ATTR, build_pruner, masked, open_storage, quiet
+from rnn_sweep.trial import PRUNER_ATTR, RETRY_ATTR, build_pruner
 
 if TYPE_CHECKING:
     from optuna import Study

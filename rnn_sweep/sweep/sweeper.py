@@ -17,7 +17,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from rich.console import Console
 
+from rnn_sweep import folders
 from rnn_sweep.errors import UserError
+from rnn_sweep.storage import STORAGE_VARIABLE, masked, quiet
 from rnn_sweep.sweep import hooks, record, samplers
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.compose import cached
@@ -33,7 +35,6 @@ from rnn_sweep.sweep.settings import Settings
 from rnn_sweep.sweep.space import quoted
 from rnn_sweep.sweep.stop import Stop
 from rnn_sweep.sweep.verdict import Verdict
-from rnn_sweep.trial import STORAGE_VARIABLE, masked, quiet
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -100,6 +101,7 @@ def sweep(
         return Reason.DONE, True
     launcher = make_launcher(config, context, task)  # may find that its cluster is not there
     check_launcher(launcher)
+    folders.make("hydra.sweep.dir", str(config.hydra.sweep.dir))
     with stop:
         study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
         prepare(config, settings, url)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnn_sweep.outcome import State
 from rnn_sweep.tracking.picture import save_curves
 from rnn_sweep.tracking.store import Store, experiment_id, open_store, quiet
 
@@ -60,7 +61,19 @@ class Delivery:
         self._epochs: set[int] | None = None if resumed else set()
         self._kinds: dict[str, Callable[..., None]] = {
             name: getattr(self, name)
-            for name in ("create", "reopen", "params", "texts", "epoch", "final", "curves", "model", "file", "close")
+            for name in (
+                "create",
+                "reopen",
+                "params",
+                "texts",
+                "epoch",
+                "final",
+                "curves",
+                "model",
+                "file",
+                "close",
+                "abandon",
+            )
         }
 
     def bring(self, record: Record) -> None:
@@ -168,6 +181,12 @@ class Delivery:
 
         self._store.client.log_batch(self._id, tags=[RunTag(key, value) for key, value in tags.items()])
         self._store.client.set_terminated(self._id, status, end_time=end)
+
+    def abandon(self) -> None:
+        """Close the run of a process that was killed, where nobody has closed it since."""
+        if self._store.client.get_run(self._id).info.status == "RUNNING":
+            self._store.client.set_tag(self._id, "state", State.INTERRUPTED.value)
+            self._store.client.set_terminated(self._id, "KILLED")
 
 
 def may_pass(error: Exception) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 from rnn_sweep.errors import UserError
 
+TRACKING_VARIABLE = "RNN_SWEEP_TRACKING"
+"""Where the credentials of ``tracking.uri`` are looked up: the same URI, complete."""
+
+_QUOTES = "'\""
 _PASSWORD = re.compile(r"(://[^\s/:@'\"]*):[^\s'\"]*@")
 _TOKEN = re.compile(r"://[^\s/:@'\"]+@")
 _QUERY = re.compile(r"([?&](?:password|passwd|pwd|token|secret|sslpassword)=)[^&\s'\"]+", re.IGNORECASE)
@@ -22,10 +27,32 @@ def mask(text: str) -> str:
     return _QUERY.sub(r"\1***", _TOKEN.sub("://***@", text))
 
 
+def withhold(uri: str) -> str:
+    """``uri`` without its credentials, which go into ``RNN_SWEEP_TRACKING`` for this process and its children."""
+    hidden = mask(uri)
+    if hidden != uri:
+        os.environ[TRACKING_VARIABLE] = uri
+    return hidden
+
+
+def withheld(override: str) -> str:
+    """An override for Hydra, which records what it is given: one of ``tracking.uri`` without its credentials."""
+    key, _, text = override.partition("=")
+    if key.lstrip("+") != "tracking.uri" or mask(text) == text:
+        return override
+    return f"{key}='{withhold(text.strip(_QUOTES))}'"
+
+
+def complete(uri: str) -> str:
+    """The inverse of :func:`withhold`, where ``RNN_SWEEP_TRACKING`` has the URI with its credentials."""
+    full = os.environ.get(TRACKING_VARIABLE, "")
+    return full if full and mask(full) == uri else uri
+
+
 def scrub(text: str, uri: str) -> str:
     """As :func:`mask`, and without the password of ``uri`` where it stands alone, as drivers quote it."""
     try:
-        password = urlsplit(uri).password
+        password = urlsplit(complete(uri)).password
     except ValueError:
         password = None
     if password and len(password) >= 4:

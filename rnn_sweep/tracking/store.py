@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.errors import UserError, near
-from rnn_sweep.tracking.masks import first_line, mask, unusable
+from rnn_sweep.tracking.masks import complete, first_line, mask, unusable
 from rnn_sweep.tracking.server import open_server
 from rnn_sweep.tracking.sqlite import absolute, artifact_root, open_sqlite
 
@@ -62,14 +62,15 @@ def open_store(config: TrackingConfig) -> Store:
     Raises:
         UserError: as :func:`check`.
     """
-    scheme = _scheme(config.uri)
-    uri, database = absolute(config.uri) if scheme == "sqlite" else (config.uri, None)
+    given = complete(config.uri)
+    scheme = _scheme(given)
+    uri, database = absolute(given) if scheme == "sqlite" else (given, None)
     if uri not in _opened:
         with quiet():
             if database:
-                client = open_sqlite(config.uri, uri, database)
+                client = open_sqlite(given, uri, database)
             else:
-                client = open_server(config.uri, is_database=scheme in DATABASES)
+                client = open_server(given, is_database=scheme in DATABASES)
         _opened[uri] = Store(uri, client, database)
     return _opened[uri]
 

@@ -25,7 +25,7 @@ class Synced:
 
 
 def sync(root: Path, uri: str | None = None) -> Iterator[Synced]:
-    """Deliver every outbox below a folder, but for those of runs that are alive.
+    """Deliver every outbox below a folder, but for those of runs that are alive; close the runs that were killed.
 
     Args:
         root: searched with all that is below it.
@@ -61,6 +61,8 @@ def _sync(path: Path, file: IO[str], uri: str | None) -> Synced:
             file.seek(0, 2)
             file.write(f'{{"run_id": "{delivery.run_id}"}}\n')
             file.flush()
+    if not any(line.get("kind") == "close" for line in records) and (note := _bring(delivery, Record("abandon", {}))):
+        return Synced(path, delivery.run_id, note)
     path.unlink()
     return Synced(path, delivery.run_id)
 

@@ -66,7 +66,7 @@ def signature(config: Config) -> Hashable:
     model, trainer = config.model, config.trainer
     return (
         (model.cell, width(config), model.layers, model.nonlinearity, model.bidirectional),
-        model.dropout if model.layers > 1 else 0.0,
+        model.dropout > 0 and model.layers > 1,
         config.data,
         (trainer.precision, trainer.threads, choose_device(trainer)),
     )
@@ -134,7 +134,7 @@ class Population:
             weights = entry.resume["weights"]
         (k,) = self.network.add(1)
         try:
-            self.network.load(k, weights)
+            self.network.load(k, weights, spec.dropout)
             parameters, score = self._parameters(entry.config, k), self.dataset.score
             lane = Lane(entry, spec, parameters, self.steps_per_epoch, self.device, score)
             lane.save(self.weights(k))

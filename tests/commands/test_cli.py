@@ -20,7 +20,7 @@ from PIL import Image
 from rnn_sweep.config import DataConfig
 from rnn_sweep.data import load
 from rnn_sweep.models import load_weights
-from rnn_sweep.trial import open_storage
+from rnn_sweep.storage import open_storage
 from tests.commands.conftest import Command
 from tests.conftest import STUDY
 

@@ -10,12 +10,44 @@ import json
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-RUN = Path(__file__).resolve().parents[2] / "run.py"
+ROOT = Path(__file__).resolve().parents[2]
+RUN = ROOT / "run.py"
 LIMIT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one command line."""
+
+    status: int
+    text: str
+    """Of both streams."""
+    folder: Path
+    """In which it ran."""
+
+
+def forge(rows: list[list[str]], folder: Path, timeout: float = 280) -> list[Answer]:
+    """Run each row below ``folder``, one after the other, forked from one process that has imported everything."""
+    table, place = folder / "rows.json", folder / "forge" / "deep" / "down"
+    table.write_text(json.dumps(rows))
+    place.mkdir(parents=True)
+    subprocess.run(
+        [sys.executable, "-m", "tests.faults.forge", str(table), str(place)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder / "cache")},
+        check=True,
+        timeout=timeout,
+    )
+    results = json.loads((place / "results.json").read_text())
+    for above in (folder / "forge", folder / "forge" / "deep"):
+        assert len(list(above.iterdir())) == 1, "a file outside of the run's folder"
+    return [Answer(status, text, place / str(number)) for number, (status, text) in enumerate(results)]
 
 
 def main(rows: list[list[str]], folder: Path) -> None:

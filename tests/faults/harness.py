@@ -19,7 +19,7 @@ import optuna
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
-from rnn_sweep.trial import open_storage
+from rnn_sweep.storage import open_storage
 from tests.conftest import command
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Campaign:
     tracking: str = ""
     """Address of MLflow's server; the folder's own database where empty."""
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    logs: dict[int, Path] = field(default_factory=dict)
     known: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     """Trials that had ended when somebody looked: what was known of them then."""
 
@@ -77,7 +78,8 @@ class Campaign:
     def launch(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """Start ``run.py`` with nothing added, in a process group of its own."""
         line = command(*arguments)
-        with (self.folder / f"sweeper-{len(self.started)}.log").open("w") as log:
+        path = self.folder / f"sweeper-{len(self.started)}.log"
+        with path.open("w") as log:
             process = subprocess.Popen(
                 line,
                 cwd=self.folder,
@@ -88,6 +90,7 @@ class Campaign:
                 start_new_session=True,
             )
         self.started.append(process)
+        self.logs[process.pid] = path
         return process
 
     def finish(self, process: subprocess.Popen[str], status: int = 0, seconds: float = 600) -> str:
@@ -99,7 +102,7 @@ class Campaign:
 
     def output(self, process: subprocess.Popen[str]) -> str:
         """What a sweeper printed so far."""
-        return (self.folder / f"sweeper-{self.started.index(process)}.log").read_text()
+        return self.logs[process.pid].read_text()
 
     def end(self) -> None:
         """Kill what still runs."""

@@ -157,6 +157,66 @@ OTHERS = [
     ["scheduler={name: step, step_size: 0}"],
     ["model.hidden_dim=100000000"],
     ["model.layers=100000000"],
+    ["model=null"],
+    ["data=null"],
+    ["optimizer=7"],
+    ["trainer=true"],
+    ["model=[7]"],
+    ["model="],
+    ["model=''"],
+    ["hydra/launcher=null"],
+    ["tracking=null"],
+    ["model: lstm"],
+    ["model", "lstm"],
+    ["model=LSTM"],
+    ["model = lstm"],
+    ["--model=lstm"],
+    ["-model=lstm"],
+    ["model.hidden_dim:64"],
+    ["model.hidden_dim=64,"],
+    ["model.hidden_dim=64,128"],
+    ["model.hidden_dim=1e2"],
+    ["model.hidden_dim=1_000_000_000"],
+    ["model.hidden=64"],
+    ["hidden_dim=64"],
+    ["lr=0.1"],
+    ["optimizer.lr=0,1"],
+    ["optimizer.lr=1e-3e"],
+    ["optimizer.lr=.001f"],
+    ["optimizer.lr=${optimizer.lr}"],
+    ["optimizer.lr=choice(0.1)"],
+    ["optimizer.lr=interval(0,1)"],
+    ["optimizer.momentum=0.9"],
+    ["+optimizer.momentum=0.9"],
+    ["optimizer=Adam"],
+    ["optimizer=torch.optim.Adam"],
+    ["trainer.epochs=10.0"],
+    ["trainer.epochs=ten"],
+    ["trainer.epochs=" + "9" * 4000],
+    ["data.limit=" + "9" * 400],
+    ["data.limit=1000000000000"],
+    ["data.batch_size=" + "9" * 400],
+    ["data.val_size=1e999"],
+    ["data.val_size=2.5"],
+    ["trainer.device=gpu"],
+    ["trainer.device=cuda"],
+    ["trainer.device=cpu:0"],
+    ["trainer.timeout=10m"],
+    ["trainer.precision=float32"],
+    ["objective=accuracy"],
+    ["objective=test/accuracy"],
+    ["seed=random"],
+    ["scheduler=null"],
+    ["scheduler=None"],
+    ["hydra.verbose=maybe"],
+    ["--multirun"],
+    ["-m", "seed=range(0)"],
+    ["-m", "model=null,rnn"],
+    ["-m", "hydra/sweeper=optuna", "n_trials=3"],
+    ["-m", "hydra/sweeper=optuna", "model.hidden_dim=[8,16]", "hydra.sweeper.dry_run=true"],
+    ["-m", "hydra/sweeper=optuna", "hydra/sweeper/sampler=nope"],
+    ["-m", "hydra/sweeper=optuna", "hydra/sweeper/pruner=null"],
+    ["-m", "hydra/sweeper=optuna", "hydra/launcher=slurm"],
     ["\x01"],
     ["="],
     ["=="],
@@ -164,6 +224,8 @@ OTHERS = [
     ["🦉=1"],
     ["--nope"],
     ["hydra.run.dir=/proc/nowhere"],
+    ["-m", "seed=1,2", "hydra.sweep.dir=/proc/nowhere"],
+    ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=/proc/nowhere", "hydra.sweeper.n_trials=1"],
     ["hydra/launcher=nope"],
     ["hydra/sweeper=nope"],
 ]
@@ -173,8 +235,14 @@ def rows() -> list[list[str]]:
     """All command lines."""
     typed = [[f"{key}={value}"] for keys, values in ((WHOLE, NOT_WHOLE), (REAL, NOT_REAL), (CHOICES, NOT_CHOICES))
              for key in keys for value in values]  # fmt: skip
-    plain = [[*[b for b in BASE if b.partition("=")[0] not in {r.partition("=")[0] for r in row}], *row]
-             for row in [*typed, *OTHERS]]  # fmt: skip
+    plain = [_with_base(row) for row in [*typed, *OTHERS]]
     spaces = [[*SWEEP, space] for space in SPACES]
     settings = [[*SWEEP, LR, "hydra.sweeper.conditions=null", f"hydra.sweeper.{setting}"] for setting in SETTINGS]
     return [*plain, *spaces, *settings]
+
+
+def _with_base(row: list[str]) -> list[str]:
+    """A row after the settings of a small run that it does not give itself, and after ``-m``."""
+    given = {each.partition("=")[0] for each in row}
+    flags = [each for each in row[:1] if each == "-m"]
+    return [*flags, *(each for each in BASE if each.partition("=")[0] not in given), *row[len(flags) :]]

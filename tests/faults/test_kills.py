@@ -20,27 +20,39 @@ def absolute(campaign: Campaign, store: str) -> str:
     return STORES[store].replace("///", f"///{campaign.folder}/") if STORES[store] else ""
 
 
-def await_moment(campaign: Campaign, process: subprocess.Popen[str], chance: random.Random) -> None:
-    """Now and then a moment of the start; else one in which trials start, train or end."""
-    if chance.random() < 0.2:
-        pause(chance, 4)
-    else:
-        campaign.wait_for_another(process)
-        pause(chance, 1)
-    assert process.poll() is None, campaign.output(process)
+def start_and_await_moment(
+    campaign: Campaign, line: list[str], count: int, chance: random.Random
+) -> tuple[subprocess.Popen[str], int]:
+    """Start a sweep of ``count`` trials; now and then wait for a moment of its start, else for one of its trials.
+
+    A sweep that has ended before the moment came is given more trials, and started again.
+
+    Returns:
+        The sweeper, which is alive, and the number of trials that it has been given.
+    """
+    while True:
+        process = campaign.start(*line, f"hydra.sweeper.n_trials={count}")
+        if chance.random() < 0.2:
+            pause(chance, 4)
+        else:
+            campaign.wait_for_another(process)
+            pause(chance, 1)
+        if process.poll() is None:
+            return process, count
+        campaign.finish(process)
+        count += 6
 
 
 @pytest.mark.parametrize("store", STORES if LONG else ["sqlite"])
 def test_the_fused_process_is_killed(campaign: Campaign, record: Record, store: str) -> None:
     campaign.storage = absolute(campaign, store)
     count, chance = 4 * KILLS + 2, seeded(f"fused {store}")
-    line = [*SMALL, *STUBBORN, "hydra/launcher=fused", "hydra.sweeper.n_jobs=3", f"hydra.sweeper.n_trials={count}"]
+    line = [*SMALL, *STUBBORN, "hydra/launcher=fused", "hydra.sweeper.n_jobs=3"]
     for _ in range(KILLS):
-        process = campaign.start(*line)
-        await_moment(campaign, process, chance)
+        process, count = start_and_await_moment(campaign, line, count, chance)
         kill(process)
         campaign.note()
-    campaign.finish(campaign.start(*line))
+    campaign.finish(campaign.start(*line, f"hydra.sweeper.n_trials={count}"))
     check_whole(campaign, count)
     record(f"`kill -9` of the fused process, study in {store}", tried=KILLS)
 
@@ -49,20 +61,21 @@ def test_the_fused_process_is_killed(campaign: Campaign, record: Record, store: 
 def test_sweepers_and_their_workers_are_killed(campaign: Campaign, record: Record, store: str) -> None:
     campaign.storage = absolute(campaign, store)
     count, chance = 4 * KILLS + 2, seeded(f"processes {store}")
-    line = [*SMALL, *STUBBORN, "hydra/launcher=processes", f"hydra.sweeper.n_trials={count}"]
+    line = [*SMALL, *STUBBORN, "hydra/launcher=processes"]
     workers = 0
     for _ in range(KILLS):
-        process = campaign.start(*line)
-        await_moment(campaign, process, chance)
+        process, count = start_and_await_moment(campaign, line, count, chance)
         if found := worker_processes(psutil.Process(process.pid)):
             chance.choice(found).kill()
             workers += 1
             pause(chance, 1)
         kill(process)
         campaign.note()
-    process = campaign.start(*line)
+    process = campaign.start(*line, f"hydra.sweeper.n_trials={count + 2}")
+    count += 2  # so that it starts workers, whatever was done by now
     while not (found := worker_processes(psutil.Process(process.pid))):
-        pause(chance, 0.5)
+        assert process.poll() is None, campaign.output(process)
+        pause(chance, 0.2)
     chance.choice(found).kill()
     campaign.finish(process)
     check_whole(campaign, count)

@@ -16,9 +16,10 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.conftest import command
+from tests.conftest import Leashed
 from tests.faults.conftest import Record, long_only
 from tests.faults.harness import SMALL, SPACE, STUBBORN, Campaign, check_whole, settings
 from tests.tracking.test_tracking_server import serving
@@ -53,7 +54,9 @@ def test_mlflows_server_goes_and_its_records_are_delivered_later(campaign: Campa
     line = [*SMALL, "hydra/launcher=fused", "hydra.sweeper.n_trials=8"]
     with serving(folder, "server") as campaign.tracking:
         process = campaign.start(*line, f"tracking.uri={campaign.tracking}")
-        campaign.wait_for_another(process)
+        assert campaign.wait_for(process, lambda trials: any(t.intermediate_values for t in trials))
+        for part in in_folder(folder):
+            part.kill()  # at once: in order it would answer for seconds
     text = campaign.finish(process)  # the server never comes back while the sweep runs
     assert "Traceback" not in text
     assert outboxes(campaign)
@@ -95,9 +98,7 @@ def test_mlflows_server_is_away_for_a_minute(campaign: Campaign, record: Record,
 @contextmanager
 def frozen(folder: Path) -> Iterator[None]:
     """Freeze the server that runs in ``folder``."""
-    import psutil
-
-    found = [p for p in psutil.process_iter() if p.pid != os.getpid() and _works_in(p, folder)]
+    found = in_folder(folder)
     for process in found:
         process.send_signal(signal.SIGSTOP)
     try:
@@ -107,13 +108,13 @@ def frozen(folder: Path) -> Iterator[None]:
             process.send_signal(signal.SIGCONT)
 
 
-def _works_in(process: object, folder: Path) -> bool:
-    import psutil
-
-    try:
-        return Path(process.cwd()) == folder  # type: ignore[attr-defined]
-    except psutil.Error:
-        return False
+def in_folder(folder: Path) -> list[psutil.Process]:
+    """The processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found += [process] if Path(process.cwd()) == folder else []
+    return found
 
 
 @long_only
@@ -149,15 +150,13 @@ def test_the_disk_is_full_for_a_while(tmp_path: Path, record: Record) -> None:
     if mounted.returncode:
         pytest.skip("this system lets nobody mount")
     try:
-        line = command(*settings(300), f"hydra.run.dir={disk}/run")
-        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert process.stdout is not None
-        next(text for text in process.stdout if text.startswith("epoch   3/"))
+        started = Leashed(tmp_path, *settings(300), f"hydra.run.dir={disk}/run")
+        started.wait_for("epoch   3/")
         fill(disk)
-        next(text for text in process.stdout if "no checkpoint of epoch" in text)
+        started.wait_for(".*no checkpoint of epoch")
         (disk / "filler").unlink()
-        text = process.communicate(timeout=120)[0]
-        assert process.returncode == 0, text
+        text = started.rest()
+        assert started.process.returncode == 0, text
         assert "epoch 300/300" in text
         assert "Traceback" not in text
         kept = {".hydra", "run.log", "checkpoint.pt", "result.json", "weights.safetensors"}

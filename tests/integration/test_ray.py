@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,28 @@ def test_a_plain_grid_and_an_own_cluster(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Launching 2 jobs, 1 at a time" in done.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"0", "1"}
+
+
+OWN = """
+from rnn_sweep.launch.cluster import connect
+connect(None)
+import ray
+print(ray.get_runtime_context().gcs_address, flush=True)
+input()
+"""
+
+
+def test_an_own_cluster_takes_nobody_in() -> None:
+    """Ray listens on every address of a machine, and runs what it is sent."""
+    pytest.importorskip("ray", reason="needs ray (pip)")
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", OWN], **streams) as owner:
+        address = next(line.strip() for line in owner.stdout if re.fullmatch(r"[\d.:]+\n", line))
+        join = f"from rnn_sweep.launch.cluster import connect; connect({address!r})"
+        done = subprocess.run([sys.executable, "-c", join], capture_output=True, text=True, timeout=120, check=False)
+        owner.communicate("\n")
+    assert done.returncode == 1
+    assert "it refuses RAY_AUTH_TOKEN" in done.stderr
 
 
 class TestBadInput:

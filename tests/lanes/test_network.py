@@ -107,15 +107,16 @@ def test_gradients_are_the_numerical_derivative(cell: str, nonlinearity: str | N
 
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
 def test_dropout_is_that_of_torch_with_the_same_masks(cell: str, nonlinearity: str | None) -> None:
-    p = 0.4
-    spec = make_spec(cell, nonlinearity, 2, p)
+    own = [0.4, 0.1]
+    spec = make_spec(cell, nonlinearity, 2, own[0])
     models = [model(spec, seed).double() for seed in range(2)]
     net = network(spec, models, "fp64")
+    net.load(1, models[1].state_dict(), dropout=own[1])
     x, y = batch(2, dtype=torch.float64)
     loss, _ = net.forward_backward(x, y, [torch.Generator().manual_seed(k) for k in range(2)])
     for k, m in enumerate(models):
         mask = torch.empty(T, B, H, dtype=torch.float64)
-        draw_mask(mask, 1 - p, torch.Generator().manual_seed(k))
+        draw_mask(mask, 1 - own[k], torch.Generator().manual_seed(k))
         expected = _two_layers_with_mask(m, spec, x[:, k], mask)
         expected_loss = nn.functional.cross_entropy(expected, y[k])
         expected_loss.backward()

@@ -24,26 +24,24 @@ from tests.launch.launching import HERE, alive, make_launcher
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("hydra_restore_singletons")]
 
 
-@pytest.mark.parametrize(
-    ("mode", "kind", "message"),
-    [
-        ("raise", ZeroDivisionError, "division by zero"),
-        ("unpicklable", RuntimeError, "tests.launch.launch_app.UnpicklableError: "),
-        ("two", RuntimeError, "tests.launch.launch_app.TwoArgumentsError: a and b"),
-        ("lock", TypeError, "the job's return value, a _thread.lock, cannot be sent to the sweep's process"),
-        ("exit", RuntimeError, r"the job ended with SystemExit\(3\)"),
-    ],
-)
-def test_what_cannot_be_a_result_is_a_failed_job(
-    make_pool: MakePool, mode: str, kind: type[Exception], message: str
-) -> None:
+NO_RESULTS: list[tuple[str, type[Exception], str]] = [
+    ("raise", ZeroDivisionError, "division by zero"),
+    ("unpicklable", RuntimeError, "tests.launch.launch_app.UnpicklableError: "),
+    ("two", RuntimeError, "tests.launch.launch_app.TwoArgumentsError: a and b"),
+    ("lock", TypeError, "the job's return value, a _thread.lock, cannot be sent to the sweep's process"),
+    ("exit", RuntimeError, r"the job ended with SystemExit\(3\)"),
+]
+
+
+def test_what_cannot_be_a_result_is_a_failed_job(make_pool: MakePool) -> None:
     pool = make_pool(n_jobs=1)
-    failed = pool.submit([f"mode={mode}"], 0).result()
-    assert failed.status == JobStatus.FAILED
-    with pytest.raises(kind, match=message) as caught:
-        _ = failed.return_value
-    assert ("in act" in str(caught.value.__cause__)) == (mode in {"raise", "unpicklable", "two"})
-    assert pool.submit([], 1).result().return_value == 1
+    for number, (mode, kind, message) in enumerate(NO_RESULTS):
+        failed = pool.submit([f"mode={mode}"], 2 * number).result()
+        assert failed.status == JobStatus.FAILED
+        with pytest.raises(kind, match=message) as caught:
+            _ = failed.return_value
+        assert ("in act" in str(caught.value.__cause__)) == (mode in {"raise", "unpicklable", "two"})
+        assert pool.submit([], 2 * number + 1).result().return_value == 2 * number + 1
 
 
 def test_a_worker_is_reused_and_each_job_has_its_own_folder_and_log(make_pool: MakePool, sweep_dir: Path) -> None:

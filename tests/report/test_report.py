@@ -148,6 +148,17 @@ def test_a_space_of_one_parameter(make: Make) -> None:
     assert not {"importances", "contour", "parallel_coordinate"} & set(figures)
 
 
+def test_a_parameter_that_had_one_value(make: Make) -> None:
+    """Warnings are errors here: Optuna would warn of it in every figure."""
+    _, text, figures = make(study_of([trial(n / 6, params={"a": n / 6, "b": 1}) for n in range(6)]))
+    assert "Only one parameter has had several values." in text
+    assert "slice" in figures
+    assert not {"contour", "parallel_coordinate"} & set(figures)
+    _, text, figures = make(study_of([trial(n / 6, params={"a": 0.5, "b": 1}) for n in range(6)]))
+    assert "No parameter has had several values." in text
+    assert "slice" not in figures
+
+
 def test_a_space_of_no_parameter_and_equal_values(make: Make) -> None:
     _, text, _ = make(study_of([trial(1.0, params={}) for _ in range(6)]))
     assert "too few parameters that vary" in text
@@ -162,7 +173,7 @@ def test_a_running_study(make: Make) -> None:
 
 
 def test_conditional_parameters(make: Make) -> None:
-    some = [trial(n / 9, params={"a": n / 9, "b": 1 + n % 2} if n % 2 else {"a": n / 9}) for n in range(9)]
+    some = [trial(n / 9, params={"a": n / 9, "b": 1 + n % 3} if n % 2 else {"a": n / 9}) for n in range(9)]
     _, text, figures = make(study_of(some))
     assert "slice" in figures
     assert "Only one parameter is common to all trials." in text

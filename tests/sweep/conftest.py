@@ -15,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial
 
-from rnn_sweep.trial import open_storage
+from rnn_sweep.storage import open_storage
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ROOT / "tests" / "apps"

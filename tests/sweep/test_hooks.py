@@ -12,7 +12,8 @@ import pytest
 from optuna.trial import TrialState
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.trial import PRUNER_ATTR, Reporter, build_pruner, open_storage
+from rnn_sweep.storage import open_storage
+from rnn_sweep.trial import PRUNER_ATTR, RETRY_ATTR, Reporter, build_pruner
 from tests.sweep.conftest import Sweeps
 
 pytestmark = pytest.mark.slow  # real processes
@@ -66,6 +67,21 @@ def test_reports(study: tuple[str, optuna.Study]) -> None:
     assert trials[0].intermediate_values[0] == 1.0
     assert trials[0].user_attrs["run_id"] == "abc"
     assert list(trials[1].intermediate_values) == [0, 1]
+
+
+def test_a_try_knows_all_tries_before_it(study: tuple[str, optuna.Study]) -> None:
+    """The second one died before it could leave a note: what the first one has done is not lost."""
+    url, stored = study
+    for number in range(3):
+        stored.enqueue_trial({}, user_attrs={RETRY_ATTR: number - 1} if number else None)
+        stored.ask()
+    reporters = [Reporter({"study_name": "s", "storage": url, "number": number}) for number in range(3)]
+    reporters[0].note("folder", "here")
+    notes = [list(reporter.earlier()) for reporter in reporters]
+    assert notes[0] == []
+    assert [each.get("folder") for each in notes[1]] == ["here"]
+    assert [each.get("folder") for each in notes[2]] == [None, "here"]
+    assert list(Reporter(None).earlier()) == []
 
 
 def test_a_worse_trial_is_stopped(study: tuple[str, optuna.Study]) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import optuna
 import pytest
 
+from rnn_sweep.storage import open_storage
 from rnn_sweep.sweep import presence
 from rnn_sweep.sweep.presence import OWNER_ATTR, PREFIX, Presence, machine, process_start
-from rnn_sweep.trial import open_storage
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.rnn_sweep_optuna.config import SWEEPER
 from rnn_sweep.errors import UserError
 from rnn_sweep.outcome import Outcome, State
+from rnn_sweep.storage import masked, open_storage, unmasked
 from rnn_sweep.sweep.constraints import parse_constraints
 from rnn_sweep.sweep.pool import WorkerDied
 from rnn_sweep.sweep.samplers import NEEDS, require
 from rnn_sweep.sweep.settings import Settings, parse_settings
 from rnn_sweep.sweep.verdict import End, judge
-from rnn_sweep.trial import masked, open_storage, unmasked
 
 
 def test_what_is_registered_with_hydra_is_the_default() -> None:

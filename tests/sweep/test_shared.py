@@ -21,9 +21,9 @@ PROCESSES = "hydra/launcher=processes"
 
 
 def test_a_killed_sweeper_is_resumed(sweeps: Sweeps) -> None:
-    args = [SPHERE, X, "seconds=0.4", "hydra.sweeper.study_name=k", "hydra.sweeper.n_trials=4"]
-    first = sweeps.start(*args)
-    sweeps.wait_for("k", lambda trials: len(trials) >= 2 and "overrides" in trials[1].user_attrs)
+    args = [SPHERE, X, "hydra.sweeper.study_name=k", "hydra.sweeper.n_trials=4"]
+    first = sweeps.start(*args, "seconds=60")
+    sweeps.wait_for("k", lambda trials: trials and "overrides" in trials[0].user_attrs)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     left = [t for t in sweeps.study("k").trials if t.state is TrialState.RUNNING]
@@ -40,7 +40,7 @@ def test_a_killed_sweeper_is_resumed(sweeps: Sweeps) -> None:
 
 
 def test_orphans_are_tried_again_only_so_often(sweeps: Sweeps) -> None:
-    args = [SPHERE, X, "seconds=0.5", "hydra.sweeper.study_name=k", "hydra.sweeper.n_trials=1"]
+    args = [SPHERE, X, "seconds=60", "hydra.sweeper.study_name=k", "hydra.sweeper.n_trials=1"]
     for attempt in range(3):
         killed = sweeps.start(*args)
         sweeps.wait_for(

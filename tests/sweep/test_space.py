@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from optuna.distributions import (
@@ -150,6 +150,7 @@ def test_no_float_noise() -> None:
 @example("${a}")
 @example("\\${a}")
 @example("it's ${oc.env:HOME}\\")
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"))))
 def test_quoted_text_is_read_back_as_itself(text: str) -> None:
     value = OverridesParser.create().parse_override(f"x={quoted(text)}").value()

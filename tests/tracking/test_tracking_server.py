@@ -10,10 +10,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from rnn_sweep import tracking
@@ -92,11 +93,25 @@ def shown(address: str, run_id: str) -> None:
     assert model["info"]["status"] == "LOGGED_MODEL_READY"
 
 
+def addresses(folder: Path) -> set[str]:
+    """The addresses on which the processes that work in a folder listen."""
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()) == folder and process.pid != os.getpid():
+                connections = process.net_connections("inet")
+                found |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+    return found
+
+
 def test_a_bare_mlflow_ui_shows_the_run(tmp_path) -> None:
     run = record(TrackingConfig())
     assert run.ui_hint == "mlflow ui"
     with serving(tmp_path, "ui") as address:
         shown(address, run.run_id)
+        listening = addresses(tmp_path)
+        assert listening
+        assert listening <= {"127.0.0.1", "::1"}
 
 
 def test_a_server_as_the_store(tmp_path) -> None:
