@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 
 from rnn_sweep.config import DataConfig
 from rnn_sweep.data import load
-from tests.conftest import MODEL
-from tests.tracking.test_tracking_server import serving
+from tests.conftest import MODEL, STUDY
+from tests.integration.services import free_port, listens, wait_until
+from tests.tracking.test_tracking_server import addresses, get, serving
 
 pytestmark = pytest.mark.slow
 
@@ -48,3 +50,20 @@ def test_the_command_predicts_and_unpickles_nothing(swept: Path, tmp_path: Path)
     answer = json.loads(done.stdout[done.stdout.index("{") :])["predictions"]
     assert len(answer) == 2
     assert answer[0] == answer[1] in range(10)
+
+
+def test_optunas_dashboard_opens_the_study(swept: Path) -> None:
+    """As the documentation has it, but for the port."""
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        pytest.skip("needs optuna-dashboard (pip)")
+    port = free_port()
+    program = "import sys; from optuna_dashboard._cli import main; sys.argv[0] = 'optuna-dashboard'; main()"
+    line = [sys.executable, "-W", "ignore", "-c", program, f"studies/{STUDY}.journal", "--port", str(port)]
+    with subprocess.Popen(line, cwd=swept, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as dashboard:
+        try:
+            wait_until("the dashboard", lambda: listens(port))
+            studies = json.loads(get(f"http://127.0.0.1:{port}/api/studies"))["study_summaries"]
+            assert [each["study_name"] for each in studies] == [STUDY]
+            assert addresses(swept) <= {"127.0.0.1", "::1"}
+        finally:
+            dashboard.terminate()
