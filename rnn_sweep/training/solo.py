@@ -51,8 +51,9 @@ def train(
         Exception: whatever the optimiser or the observer raised.
     """
     population = Population(config, dataset, choose_device(config.trainer))
-    lane = population.join(Entry(config, folder, observer or Observer(), notes or {}, resume))
     with one_thread_per_operation(), fast_products():
+        # Within: the first weights, too, are rounded as threads divide them (orthogonal ones are of a decomposition).
+        lane = population.join(Entry(config, folder, observer or Observer(), notes or {}, resume))
         while not lane.over:
             population.epoch()
         return conclude(lane, population)

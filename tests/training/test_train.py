@@ -61,6 +61,21 @@ def test_the_same_seed_gives_the_same_bits(make: Make, digits: Dataset, tmp_path
     assert first.metrics["test/loss"] == second.metrics["test/loss"]
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_torchs_threads_change_no_bit(make: Make, digits: Dataset, tmp_path: Path, cell: str) -> None:
+    """Whatever torch would do on this machine: a lane is trained by one thread, and must be the run alone."""
+    model: dict[str, Any] = {"model__cell": cell, "model__hidden_dim": 128, "model__init": "orthogonal"}
+    if cell != "rnn":
+        model["model__nonlinearity"] = None
+    outcomes = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        outcomes.append(train(make(**model, trainer__epochs=1), digits, tmp_path))
+    first, second = outcomes
+    assert curves(first) == curves(second)
+    assert first.metrics["test/loss"] == second.metrics["test/loss"]
+
+
 def test_another_seed_gives_other_curves_on_the_same_split(make: Make, digits: Dataset, tmp_path: Path) -> None:
     assert curves(train(make(seed=1), digits, tmp_path)) != curves(train(make(seed=2), digits, tmp_path))
 
