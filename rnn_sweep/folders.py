@@ -1,19 +1,23 @@
-"""Folders that are made on a user's word."""
+"""Folders that a run or a sweep will make on a user's word."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from rnn_sweep.errors import UserError
 
 
-def make(key: str, folder: str) -> None:
-    """Make the folder that the setting ``key`` names, where it is not there yet.
+def check(key: str, folder: str) -> None:
+    """Check that the folder which the setting ``key`` names can be made, and leave nothing behind.
 
     Raises:
         UserError: it cannot be made.
     """
+    path = Path(folder).absolute()
+    there = next(each for each in (path, *path.parents) if each.exists())
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
     except OSError as error:
         raise UserError(f"{key} must be a folder that can be made, got {folder!r}: {error.strerror or error}") from None

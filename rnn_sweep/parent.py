@@ -54,11 +54,15 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None, sp
     tags = {"sweep": name} | ({"sweep.storage": storage} if storage else {})
     if known is None and storage is not None:  # killed before the study knew of it, or another sweeper is about to
         known = tracking.find_open(config.tracking, tags)
+    folder = Path()
+    if storage is None:
+        folder = Path(str(cfg.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)  # where its records wait for a store that does not answer
     run = tracking.start_run(
         config.tracking,
         params={"study": study, "objective": ", ".join(config.objective), "space": dict(space)},
         overrides=[],
-        output_dir=Path(str(cfg.hydra.sweep.dir)) if storage is None else Path(),
+        output_dir=folder,
         run_id=known,
         run_name=name,
         tags=tags,

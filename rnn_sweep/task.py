@@ -54,7 +54,7 @@ class Precheck(Callback):
         """Prepare the run as :func:`run` will, and end the program with one message where that fails."""
         with one_message():
             prepare(config, Path(), config.hydra.overrides.task)
-            folders.make("hydra.run.dir", config.hydra.run.dir)  # where Hydra would end with a traceback
+            folders.check("hydra.run.dir", config.hydra.run.dir)  # where Hydra would end with a traceback
 
 
 def validate(cfg: DictConfig) -> None:

@@ -27,6 +27,11 @@ SPACE = "hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-6,1e-1))',model
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture(autouse=True)
+def hydras_state(hydra_restore_singletons: None) -> None:
+    """What a test composes in this process, such as Hydra's version base, is not the next one's."""
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """Run ``run.py`` in an empty folder; returns the finished process, output captured as text."""

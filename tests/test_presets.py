@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 
 PRESETS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SWEEPS = [name for name in PRESETS if name.startswith("sweep_")]
-TINY = ["trainer.epochs=1", "trainer.gradients=1", "data.limit=64", "data.batch_size=32", "model.hidden_dim=8"]
+TINY = ["trainer.epochs=1", "data.limit=64", "data.batch_size=32", "model.hidden_dim=8"]
+TINY += ["trainer.gradients=1", "model.bidirectional=false"]
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -50,7 +50,7 @@ def recorded(
             cfg = loader.load_sweep_config(config, list(job))
             if validate is not None:
                 _validate(validate, cfg, job)
-        folders.make("hydra.sweep.dir", str(config.hydra.sweep.dir))
+        folders.check("hydra.sweep.dir", str(config.hydra.sweep.dir))
         fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override() and not o.is_hydra_override()]
         parent = _begin(task, config, context, typed, fixed)
     except UserError as error:

@@ -101,7 +101,7 @@ def sweep(
         return Reason.DONE, True
     launcher = make_launcher(config, context, task)  # may find that its cluster is not there
     check_launcher(launcher)
-    folders.make("hydra.sweep.dir", str(config.hydra.sweep.dir))
+    folders.check("hydra.sweep.dir", str(config.hydra.sweep.dir))
     with stop:
         study, url = studies.create(settings.study_name, str(config.hydra.job.name), settings, folder)
         prepare(config, settings, url)

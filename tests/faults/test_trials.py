@@ -23,25 +23,25 @@ TOLERANT = [
 
 
 def by_params(campaign: Campaign) -> dict[tuple[object, ...], FrozenTrial]:
-    return {(t.params["optimizer.lr"], t.params.get("data.batch_size", 32)): t for t in campaign.trials()}
+    return {(t.params["optimizer.lr"], t.params.get("data.dir")): t for t in campaign.trials()}
 
 
 @pytest.mark.parametrize("launcher", ["fused", "processes"] if LONG else ["fused"])
 def test_faulty_trials_disturb_no_others(campaign: Campaign, record: Record, launcher: str) -> None:
     line = [*settings(), f"hydra/launcher={launcher}", *GRID, *TOLERANT, "trainer.clip_norm=null", "optimizer=sgd"]
-    text = campaign.finish(campaign.start(*line, "optimizer.lr=0.01,0.02,1e30", "data.batch_size=32,100000"))
+    text = campaign.finish(campaign.start(*line, "optimizer.lr=0.01,0.02,1e30", "data.dir=null,/proc/nowhere"))
     assert "Traceback" not in text
     trials = by_params(campaign)
     assert len(trials) == 6
     for rate in (0.01, 0.02, 1e30):
-        refused = trials[rate, 100_000]
+        refused = trials[rate, "/proc/nowhere"]
         assert refused.state is TrialState.FAIL
-        assert "data.batch_size" in refused.user_attrs["cause"]
-    diverged = trials[1e30, 32]
+        assert "data.dir" in refused.user_attrs["cause"]
+    diverged = trials[1e30, None]
     assert diverged.state is TrialState.PRUNED
     assert "NaN or infinite" in diverged.user_attrs["cause"]
     campaign.name = "without"
-    campaign.finish(campaign.start(*line, "optimizer.lr=0.01,0.02", "data.batch_size=32"))
+    campaign.finish(campaign.start(*line, "optimizer.lr=0.01,0.02"))
     for key, alone in by_params(campaign).items():
         together = trials[key]
         assert together.state is alone.state is TrialState.COMPLETE

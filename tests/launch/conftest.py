@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,3 +34,7 @@ def make_pool(sweep_dir: Path, hydra_restore_singletons: None) -> Iterator[MakeP
     yield make
     for pool in opened:
         pool.close(kill=True)
+    for handler in list(logging.root.handlers):  # of a job that joblib ran in this process
+        if isinstance(handler, logging.FileHandler):
+            logging.root.removeHandler(handler)
+            handler.close()
