@@ -122,14 +122,16 @@ def test_the_runs_of_a_killed_grid_are_closed(tmp_path: Path) -> None:
     line = ["-m", *SMALL, "trainer.epochs=100000", "seed=1,2", "hydra.sweep.dir=out"]
     grid = subprocess.Popen(command(*line), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     boxes = [tmp_path / "out" / name / "mlflow-outbox.jsonl" for name in ("0", "1", ".")]
-    while not all(box.exists() and '"epoch"' in box.read_text() for box in boxes[:2]):
-        assert grid.poll() is None
-        time.sleep(0.1)
     sync = [sys.executable, "-m", "rnn_sweep", "sync"]
-    alive = subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
+    try:
+        while not all(box.exists() and '"epoch"' in box.read_text() for box in boxes[:2]):
+            assert grid.poll() is None
+            time.sleep(0.1)
+        alive = subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
+    finally:
+        grid.kill()
+        grid.wait()
     assert (alive.returncode, alive.stdout.count("its run is alive")) == (1, 3)
-    grid.kill()
-    grid.wait()
     assert [r.info.status for r in runs(tmp_path)] == ["RUNNING"] * 3
     done = subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
