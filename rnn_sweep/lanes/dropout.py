@@ -1,4 +1,4 @@
-"""Dropout masks, drawn in a quarter of the time that ``bernoulli_`` takes, which is longer than a small step."""
+"""Dropout masks from whole random words: ``bernoulli_`` draws number by number, which costs more than a small step."""
 
 from __future__ import annotations
 

@@ -235,6 +235,16 @@ def _weight_gradient(delta: Tensor, z: Tensor, out: Tensor) -> None:
 
 
 @compiled
+def _head_gradients(
+    d_answer: Tensor, seen: Tensor, weight: Tensor, d_weight: Tensor, d_bias: Tensor, d_seen: Tensor
+) -> None:
+    """Pass the gradient of the head's answers [k, n, C] on to its parameters and to what it has seen."""
+    d_weight.copy_(torch.bmm(d_answer.mT, seen))
+    d_bias.copy_(d_answer.sum(1))
+    d_seen.copy_(torch.bmm(d_answer, weight))
+
+
+@compiled
 def _classes(
     seen: Tensor,
     y: Tensor,
@@ -251,10 +261,7 @@ def _classes(
     chosen = logp.gather(-1, target)
     correct = (logp.argmax(-1) == y).sum(-1)
     d_logits = logp.exp_().scatter_add_(-1, target, torch.full_like(chosen, -1.0))
-    d_logits.mul_(1 / y.shape[-1])
-    d_weight.copy_(torch.bmm(d_logits.mT, seen))
-    d_bias.copy_(d_logits.sum(1))
-    d_seen.copy_(torch.bmm(d_logits, weight))
+    _head_gradients(d_logits.mul_(1 / y.shape[-1]), seen, weight, d_weight, d_bias, d_seen)
     # In double precision, since the order of the sum depends on the number of lanes.
     return chosen.double().mean([1, 2]).neg().to(chosen.dtype), correct
 
@@ -273,8 +280,6 @@ def _values(
     seen = seen.to(weight.dtype)
     error = torch.baddbmm(bias.unsqueeze(1), seen, weight.mT) - y
     loss = error.double().square().mean([1, 2]).to(error.dtype)
-    error.mul_(2 / (error.shape[1] * error.shape[2]))
-    d_weight.copy_(torch.bmm(error.mT, seen))
-    d_bias.copy_(error.sum(1))
-    d_seen.copy_(torch.bmm(error, weight))
+    d_answer = error.mul_(2 / (error.shape[1] * error.shape[2]))
+    _head_gradients(d_answer, seen, weight, d_weight, d_bias, d_seen)
     return loss, torch.zeros_like(loss)

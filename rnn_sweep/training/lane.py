@@ -87,7 +87,7 @@ class Lane:
         parameters: list[nn.Parameter],
         steps_per_epoch: int,
         device: torch.device,
-        score: str = "accuracy",
+        score: str,
     ) -> None:
         config = entry.config
         self.entry, self.config, self.spec, self.score = entry, config, spec, score
@@ -225,6 +225,6 @@ class Lane:
         self.dropout.set_state(state["dropout"])
         self.history = [dict(row) for row in state["history"]]
         self.best = None if state["best"] is None else Best(**state["best"])
-        self.gradients = state.get("gradients")
+        self.gradients = state["gradients"]
         self.seconds = state["seconds"]
         self.training_seconds = state["training_seconds"]
