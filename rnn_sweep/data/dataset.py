@@ -86,6 +86,7 @@ def load(config: DataConfig) -> Dataset:
         if config.limit is not None and config.limit < len(x_test):
             spaced = np.arange(config.limit) * len(x_test) // config.limit
             x_test, y_test = x_test[spaced], y_test[spaced]
+        _check_varied(config, {"training": y, "validation": y_val, "test": y_test})
         baseline = _baseline(config, arrays, y, x_test, y_test)
     except MemoryError as error:
         raise UserError(f"data.name={config.name} needs more memory than there is; lower its sizes") from error
@@ -120,6 +121,15 @@ def _split(config: DataConfig, arrays: Arrays) -> tuple[tuple[Array, Array], tup
     order = torch.randperm(len(arrays.x), generator=torch.Generator().manual_seed(config.split_seed)).numpy()
     val, train = order[:count][: config.limit], order[count:][: config.limit]
     return (arrays.x[train], arrays.y[train]), (arrays.x[val], arrays.y[val])
+
+
+def _check_varied(config: DataConfig, targets: Mapping[str, Array]) -> None:
+    """Refuse values that are all the same: R² measures against how much they differ."""
+    for part, values in targets.items():
+        if config.task == "regression" and not np.ptp(values, axis=0).any():
+            rule = "have targets that differ, for R² measures against their variance"
+            got = f"{values[0].tolist()} in all {len(values)} (data.limit={config.limit}, data.val_size={config.val_size})"
+            raise UserError(f"the {part} part of data.name={config.name} must {rule}; got {got}")
 
 
 def _baseline(config: DataConfig, arrays: Arrays, y: Array, x_test: Array, y_test: Array) -> Mapping[str, float]:

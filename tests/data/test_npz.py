@@ -94,6 +94,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (CLASSES, {"X": X, "y": Y, "X_test": X, "y_test": Y + 1}, "y_test .* must hold labels of y, 0 to 2; got 3"),
     (CLASSES, {"X": X, "y": Y, "X_test": X[:, :2], "y_test": Y}, r"X_test .* must have the steps .* \[2, 3\]"),
     (VALUES, {"X": X, "y": NAN[:, 2]}, r"y of data.file must hold finite numbers; got nan at \[3, 1\]"),
+    (
+        VALUES,
+        {"X": X, "y": np.ones(N)},
+        r"the training part of data.name=npz must have targets that differ.*got \[?1.0",
+    ),
     (VALUES, {"X": X, "y": X}, r"y of data.file must have the shape \[N\] or \[N, D\]; got \[60, 5, 3\]"),
     (VALUES, {"X": X, "y": Y, "X_test": X, "y_test": X[:, 0]}, "y_test .* must have 1 values .*; got 3"),
     (CLASSES, {"X": X[:4], "y": Y[:4]}, "data.batch_size must be .* at most the 2 training sequences of npz"),
