@@ -128,8 +128,9 @@ def _check_varied(config: DataConfig, targets: Mapping[str, Array]) -> None:
     for part, values in targets.items():
         if config.task == "regression" and not np.ptp(values, axis=0).any():
             rule = "have targets that differ, for R² measures against their variance"
-            got = f"{values[0].tolist()} in all {len(values)} (data.limit={config.limit}, data.val_size={config.val_size})"
-            raise UserError(f"the {part} part of data.name={config.name} must {rule}; got {got}")
+            got = f"{values[0].tolist()} in all {len(values)}"
+            sizes = f"data.limit={config.limit!r}, data.val_size={config.val_size!r}"
+            raise UserError(f"the {part} part of data.name={config.name} ({sizes}) must {rule}; got {got}")
 
 
 def _baseline(config: DataConfig, arrays: Arrays, y: Array, x_test: Array, y_test: Array) -> Mapping[str, float]:
