@@ -97,7 +97,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         VALUES,
         {"X": X, "y": np.ones(N)},
-        r"the training part of data.name=npz must have targets that differ.*got \[?1.0",
+        r"the training part of data.name=npz .* must have targets that differ.*got \[?1.0",
     ),
     (VALUES, {"X": X, "y": X}, r"y of data.file must have the shape \[N\] or \[N, D\]; got \[60, 5, 3\]"),
     (VALUES, {"X": X, "y": Y, "X_test": X, "y_test": X[:, 0]}, "y_test .* must have 1 values .*; got 3"),
