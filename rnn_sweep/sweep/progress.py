@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import statistics
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,9 @@ class Progress:
         self._console = console
         self._seconds: list[float] = []
         self._live = Live(self, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
-        self._best: tuple[int, float] | None = None
+        self._best: FrozenTrial | None = None
+        self._compared: set[int] = set()
+        """Numbers of the trials that the best was chosen among: a complete one stays as it is."""
         self._counts: dict[str, int] = {}
         self._began = time.monotonic()
 
@@ -80,28 +84,35 @@ class Progress:
         text = f"{ended}/{self._n_trials} ended, {c['running']} running, "
         text += f"{c['pruned']} pruned, {c['fail']} failed"
         if self._best is not None:
-            text += f", best {self._best[1]:.6g} (trial {self._best[0]})"
+            text += f", best {self._best.values[0]:.6g} (trial {self._best.number})"
         if self._seconds and ended < self._n_trials:
             left = (self._n_trials - ended) * statistics.fmean(self._seconds[-20:]) / self._slots
             text += f", ETA {_clock(left)}"
         return text
 
     def _recount(self) -> None:
+        from optuna.trial import TrialState
+
         trials = counted(self._study.get_trials(deepcopy=False))
-        names = [t.state.name.lower() for t in trials]
-        self._counts = {name: names.count(name) for name in ("complete", "pruned", "fail", "running")}
+        states = collections.Counter(t.state for t in trials)
+        self._counts = {state.name.lower(): states[state] for state in TrialState}
         if len(self._study.directions) == 1:
-            best = best_trial(self._study)
-            self._best = (best.number, float(best.value or 0.0)) if best is not None else None
+            fresh = [t for t in trials if t.state is TrialState.COMPLETE and t.number not in self._compared]
+            self._compared.update(t.number for t in fresh)
+            self._best = _best([*fresh, *([self._best] if self._best else [])], self._study)
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
     """The best complete trial that meets all constraints, the first of equals; for one objective."""
-    from optuna.study import StudyDirection
     from optuna.trial import TrialState
 
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    feasible = [t for t in done if all(v <= 0 for v in t.constraints.values())]
+    return _best(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), study)
+
+
+def _best(complete: Sequence[FrozenTrial], study: Study) -> FrozenTrial | None:
+    from optuna.study import StudyDirection
+
+    feasible = [t for t in complete if all(v <= 0 for v in t.constraints.values())]
     sign = -1.0 if study.directions[0] is StudyDirection.MAXIMIZE else 1.0
     return min(feasible, key=lambda t: (sign * float(t.values[0]), t.number), default=None)
 
