@@ -40,7 +40,7 @@ def near_names(config_dir: str, config_name: str) -> Iterator[None]:
 
 
 def overlong(argument: str) -> str:
-    """What is wrong with an override that holds a whole number of more digits than Python reads; empty where none does."""
+    """What is wrong with an override that holds a whole number of more digits than Python reads; empty if none does."""
     most = sys.get_int_max_str_digits()
     if not 0 < most < len(argument):  # 0: the user has lifted the limit
         return ""
