@@ -115,7 +115,7 @@ def test_a_grid_is_one_parent_with_its_jobs(run: Run, tmp_path: Path) -> None:
     assert {r.info.status for r in recorded} == {"FINISHED"}
 
 
-def test_a_grids_report_tells_of_jobs_that_diverged_and_of_those_of_this_grid_alone(run: Run, tmp_path: Path) -> None:
+def test_a_grids_report_tells_how_each_job_of_this_grid_ended(run: Run, tmp_path: Path) -> None:
     line = ["-m", *SMALL, "tracking=off", "hydra.sweep.dir=out", "seed=1,2"]
     assert run(*line, "hydra.sweeper.report=false").returncode == 0
     assert not list((tmp_path / "out").glob("*.html"))
@@ -125,6 +125,9 @@ def test_a_grids_report_tells_of_jobs_that_diverged_and_of_those_of_this_grid_al
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<li>4 trials: 2 complete, 2 diverged" in page
     assert {path.name for path in (tmp_path / "out").glob("*.png")} >= {"history.png", "intermediate.png"}
+    failed = run(*line, "trainer.timeout=100,0.001")
+    assert failed.returncode == 1
+    assert "<li>4 trials: 2 complete, 2 failed" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("override", ["tracking=off", "tracking.uri=sqlite:///elsewhere.db"])

@@ -73,7 +73,9 @@ def as_study(grid: Grid) -> Study | None:
         params = {key: _label(job.values[key]) for key in dists}
         found = results.get(tuple(job.overrides))
         common = {"params": params, "distributions": dists}
-        study.add_trial(_trial(*found, grid.objectives, common) if found else _without(job.overrides in begun, common))
+        study.add_trial(
+            _trial(*found, grid.objectives, common) if found else _without(tuple(job.overrides) in begun, common)
+        )
     return study
 
 
