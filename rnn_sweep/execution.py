@@ -148,6 +148,7 @@ class Execution:
             "seconds": outcome.seconds,
             "images_per_second": outcome.images_per_second,
             "overrides": list(self.job.overrides),
+            "history": [dict(row) for row in outcome.history],
         }
         path.with_suffix(".tmp").write_text(json.dumps(result, indent=2) + "\n")
         path.with_suffix(".tmp").replace(path)
