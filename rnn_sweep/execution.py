@@ -216,7 +216,8 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None, threads
         run_id=job.resume["run_id"] if job.resume else None,
         run_name=_name(trial, job.overrides),
         tags={"threads": str(threads or _threads(config))}
-        | {f"trial.{key}": str(trial[key]) for key in _TAGGED if key in trial},
+        | {f"trial.{key}": str(trial[key]) for key in _TAGGED if key in trial}
+        | ({"data.sha256": dataset.sha256} if dataset.sha256 else {}),
         script=job.script,
         patient=of_sweep,
     )
