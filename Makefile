@@ -23,8 +23,10 @@ audit: ## known vulnerabilities of everything that is installed; asks PyPI, fail
 	$(BIN)/python -m pip freeze --exclude-editable > .audit.txt
 	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement .audit.txt; status=$$?; rm .audit.txt; exit $$status
 
-faults: ## what may happen to a sweep, tried on purpose; writes the table of docs/reliability.md; takes long
-	FAULTS=long $(BIN)/pytest -n 2 tests/faults
+TIMES ?= 1
+
+faults: ## what may happen to a sweep, tried on purpose, TIMES times; writes the table of docs/reliability.md; takes long
+	$(BIN)/python -m tests.faults $(TIMES)
 
 results: ## trains every row of docs/results.md, which takes hours, and writes the page; ROWS names some of them
 	$(BIN)/python benchmarks/results.py $(ROWS)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.config import Config, DataConfig, to_tree
+from rnn_sweep.deadline import late
 from rnn_sweep.errors import UserError
 from rnn_sweep.outcome import State
 
@@ -74,7 +75,7 @@ class Execution:
 
         def heed_time() -> None:
             if limit is not None and time.monotonic() - begun > limit:
-                raise TimeoutError(f"trainer.timeout: the run has not ended within {limit:g} s")
+                raise TimeoutError(late("trainer.timeout", limit))
 
         class Watcher(Observer):
             def step(self) -> None:
@@ -147,6 +148,7 @@ class Execution:
             "seconds": outcome.seconds,
             "images_per_second": outcome.images_per_second,
             "overrides": list(self.job.overrides),
+            "history": [dict(row) for row in outcome.history],
         }
         path.with_suffix(".tmp").write_text(json.dumps(result, indent=2) + "\n")
         path.with_suffix(".tmp").replace(path)
@@ -155,6 +157,14 @@ class Execution:
         """Close the record with the error that ended the run."""
         trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.record.fail(error, trace)
+
+    def readable(self, error: Exception) -> Exception:
+        """What ended the run, as its user can read it: one message where memory ran out, else ``error`` itself."""
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):  # torch has no type for it
+            return error
+        model, size = self.job.config.model, self.job.config.data.batch_size
+        asked = f"model.hidden_dim={model.hidden_dim}, model.layers={model.layers}, data.batch_size={size}"
+        return UserError(f"the run needs more memory than there is, got {asked}")
 
 
 def _go_on(job: Job, earlier: Iterable[Mapping[str, Any]]) -> Job:
@@ -206,7 +216,8 @@ def begin(job: Job, load: Callable[[DataConfig], Dataset] | None = None, threads
         run_id=job.resume["run_id"] if job.resume else None,
         run_name=_name(trial, job.overrides),
         tags={"threads": str(threads or _threads(config))}
-        | {f"trial.{key}": str(trial[key]) for key in _TAGGED if key in trial},
+        | {f"trial.{key}": str(trial[key]) for key in _TAGGED if key in trial}
+        | ({"data.sha256": dataset.sha256} if dataset.sha256 else {}),
         script=job.script,
         patient=of_sweep,
     )

@@ -17,7 +17,8 @@ def near_names(config_dir: str, config_name: str) -> Iterator[None]:
     """When Hydra ends the program over its overrides, add a line with the nearest names for each unknown key.
 
     Credentials in ``tracking.uri`` are taken from the command line first: Hydra writes that down.
-    What Hydra answers with a traceback, a config group that is given a number or null, is refused before.
+    What Hydra answers with a traceback, a config group that is given a number or null, or a whole number of thousands
+    of digits, is refused before.
     Nothing is computed while all is well. ``config_dir`` is relative to the script that was started.
     """
     if any("tracking.uri=" in argument for argument in sys.argv):
@@ -25,7 +26,7 @@ def near_names(config_dir: str, config_name: str) -> Iterator[None]:
 
         sys.argv[1:] = map(withheld, sys.argv[1:])
     for argument in sys.argv[1:]:
-        if message := no_option(argument, Path(sys.argv[0]).resolve().parent / config_dir):
+        if message := overlong(argument) or no_option(argument, Path(sys.argv[0]).resolve().parent / config_dir):
             print(f"error: {message}", file=sys.stderr)
             raise SystemExit(2)
     try:
@@ -36,6 +37,29 @@ def near_names(config_dir: str, config_name: str) -> Iterator[None]:
             for line in suggestions(sys.argv[1:], folder, config_name):
                 print(line, file=sys.stderr)
         raise
+
+
+def overlong(argument: str) -> str:
+    """What is wrong with an override that holds a whole number of more digits than Python reads; empty if none does."""
+    most = sys.get_int_max_str_digits()
+    if not 0 < most < len(argument):  # 0: the user has lifted the limit
+        return ""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:  # which Hydra says itself
+        return ""
+    except ValueError:
+        key, _, text = argument.partition("=")
+        got = f"{text[:_SHOWN]}… ({len(text)} characters)"
+        return f"{key[:_SHOWN]}: a whole number may have {most} digits at most, got {got}"
+    return ""
+
+
+_SHOWN = 60
+"""Characters of an overlong override that a message repeats."""
 
 
 def no_option(argument: str, config_dir: Path) -> str:

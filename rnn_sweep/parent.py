@@ -94,7 +94,7 @@ def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
 
     parent = _open.pop(parent_run_id)
     if "counts" not in summary:
-        summary = {**summary, **_read_back(parent.config, parent_run_id)}
+        summary = {**_read_back(parent.config, parent_run_id), **summary}
     tracking, best = parent.config.tracking, summary.get("best")
     tags = {"command": str(summary.get("command", "")), sweeps.NOTE: str(summary.get("note", ""))}
     if best is not None and best["run_id"] is not None:
@@ -115,7 +115,7 @@ def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
 
 
 def _read_back(config: Config, parent_run_id: str) -> dict[str, Any]:
-    """The same of a grid, which has no study: from its runs' records.
+    """The same of a grid that has no report: from its runs' records.
 
     There is a best one where the runs record the objective as the search would see it.
     """

@@ -186,10 +186,8 @@ def execute(job: Job, interrupt: Interrupt) -> Outcome:
         raise
     except Exception as error:
         work.fail(error)
-        if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch raises a plain RuntimeError
-            model, size = job.config.model, job.config.data.batch_size
-            asked = f"model.hidden_dim={model.hidden_dim}, model.layers={model.layers}, data.batch_size={size}"
-            raise UserError(f"the run needs more memory than there is, got {asked}") from error
+        if (readable := work.readable(error)) is not error:
+            raise readable from error
         raise
 
 

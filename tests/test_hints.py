@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rnn_sweep.hints import extra, no_option, suggestions
+from rnn_sweep.hints import extra, no_option, overlong, suggestions
 from tests.conftest import ROOT
 
 
@@ -39,6 +39,13 @@ OTHERS = ["seed=null", "model=", "=null", "model.cell=null", "hydra/sweeper=optu
 @pytest.mark.parametrize("argument", [*RIGHT, *OTHERS, "hydra.run.dir=null"])
 def test_the_rest_is_hydras(argument: str) -> None:
     assert no_option(argument, ROOT / "conf") == ""
+
+
+def test_a_number_has_so_many_digits() -> None:
+    long = "1" * (sys.get_int_max_str_digits() + 1)
+    assert "seed: a whole number may have 4300 digits at most, got 111" in overlong(f"seed={long}")
+    for argument in (f"seed={long[1:]}", f"name='{long}'", f"optimizer.lr={long}.5", f"seed={long}("):
+        assert overlong(argument) == ""
 
 
 def test_the_extra_of_a_launcher_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

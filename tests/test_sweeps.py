@@ -104,10 +104,30 @@ def test_a_grid_is_one_parent_with_its_jobs(run: Run, tmp_path: Path) -> None:
     best = next(r for r in children if r.info.run_id == parent.data.tags["best_run_id"])
     assert parent.data.metrics["trials/complete"] == 3
     assert parent.data.metrics["best_value"] == best.data.metrics["val/accuracy_best"] == highest
-    assert f"`{best.data.tags['mlflow.runName']}`" in parent.data.tags["mlflow.note.content"]
+    number = int(parent.data.metrics["best_trial"])
+    assert best.data.params["seed"] == str(number + 1)
+    assert f"Trial {number} has the highest val/accuracy" in parent.data.tags["mlflow.note.content"]
+    assert "Leaderboard of grid" in done.stdout
+    (page,) = (tmp_path / "mlruns").glob(f"*/{parent.info.run_id}/artifacts/report.html")
+    assert f"seed={number + 1}</pre>" in page.read_text()  # the command of the best run ends with what is its own
     assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
     assert parent.data.metrics["trials"] == 3
     assert {r.info.status for r in recorded} == {"FINISHED"}
+
+
+def test_a_grids_report_tells_how_each_job_of_this_grid_ended(run: Run, tmp_path: Path) -> None:
+    line = ["-m", *SMALL, "tracking=off", "hydra.sweep.dir=out", "seed=1,2"]
+    assert run(*line, "hydra.sweeper.report=false").returncode == 0
+    assert not list((tmp_path / "out").glob("*.html"))
+    done = run(*line, "optimizer=sgd", "scheduler=none", "trainer.clip_norm=null", "optimizer.lr=0.01,1e38")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<li>4 trials: 2 complete, 2 diverged" in page
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} >= {"history.png", "intermediate.png"}
+    failed = run(*line, "trainer.timeout=100,0.001")
+    assert failed.returncode == 1
+    assert "<li>4 trials: 2 complete, 2 failed" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("override", ["tracking=off", "tracking.uri=sqlite:///elsewhere.db"])

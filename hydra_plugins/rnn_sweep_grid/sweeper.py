@@ -12,13 +12,22 @@ from omegaconf import DictConfig
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="grid",
-    node={"_target_": f"{__name__}.GridSweeper", "max_batch_size": None, "params": None},
+    node={"_target_": f"{__name__}.GridSweeper", "max_batch_size": None, "params": None, "report": True},
     provider="rnn_sweep",
 )
 
 
 class GridSweeper(BasicSweeper):
-    """Every combination of the values given; takes the settings of Hydra's basic sweeper."""
+    """Every combination of the values given.
+
+    Args:
+        max_batch_size, params: as of Hydra's basic sweeper.
+        report: whether ``report.html`` and its pictures are written at the end.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: Any = None, *, report: bool = True) -> None:
+        super().__init__(max_batch_size, params)
+        self._report = report
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before :meth:`sweep`."""
@@ -27,12 +36,14 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Check every combination, then run them all; ends the program with one message for a user's mistake."""
+        from rnn_sweep.report.grid import tell
         from rnn_sweep.sweep.grid import recorded
 
         assert self.config is not None  # noqa: S101 - Hydra called setup before
         assert self.hydra_context is not None  # noqa: S101
         typed = [*self._parse_config(), *arguments]
-        with recorded(self._task, self.config, self.hydra_context, typed, self.split_arguments) as extra:
+        told = tell if self._report else None
+        with recorded(self._task, self.config, self.hydra_context, typed, self.split_arguments, told) as extra:
             return super().sweep([*arguments, *extra])
 
     def validate_batch_is_legal(self, batch: Any) -> None:

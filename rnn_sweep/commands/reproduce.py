@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from rnn_sweep.tracking.reading import Recorded
     from rnn_sweep.tracking.store import Store
 
+DATA = "data.sha256"
+"""Tag of a run whose data came from a file of the user's."""
+
 FINAL = (
     "best_epoch",
     "test/loss",
@@ -62,7 +65,7 @@ class Comparison:
     same_weights: bool | None
     """None where the run recorded no weights."""
     environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """What is not as it was then: versions, commit."""
+    """What is not as it was then: versions, commit, the user's file of data."""
 
     @property
     def identical(self) -> bool:
@@ -139,7 +142,7 @@ def reproduce(store: Store, run: Recorded) -> Comparison:
     final = {key: run.metrics[key] for key in FINAL if key in run.metrics}
     again = {key: outcome.metrics.get(key, math.nan) for key in final}
     differences, compared = compare(recorded, outcome.history, final, again)
-    return Comparison(len(recorded), compared, differences, same, _environment(run))
+    return Comparison(len(recorded), compared, differences, same, _environment(run, config))
 
 
 def report(run: Recorded, comparison: Comparison, tolerance: float, console: Console) -> None:
@@ -234,11 +237,12 @@ def _same_weights(store: Store, run: Recorded, folder: Path) -> bool | None:
     return all(torch.equal(before[name], after[name]) for name in before)
 
 
-def _environment(run: Recorded) -> dict[str, tuple[str, str]]:
+def _environment(run: Recorded, config: Config) -> dict[str, tuple[str, str]]:
+    from rnn_sweep import data
     from rnn_sweep.provenance import source_tags, version_tags
 
-    now = {**version_tags(), **source_tags(None)}
-    keys = [key for key in run.tags if key.startswith("version.") or key == "mlflow.source.git.commit"]
+    now = {**version_tags(), **source_tags(None), DATA: data.sha256(config.data) or "none"}
+    keys = [key for key in run.tags if key.startswith("version.") or key in ("mlflow.source.git.commit", DATA)]
     pairs = {key: (run.tags[key], now.get(key, "unknown")) for key in keys}
     return {
         key.removeprefix("version.").removeprefix("mlflow.source.git."): pair

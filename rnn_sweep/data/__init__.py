@@ -5,7 +5,7 @@ Images are fetched once, cached as checksummed IDX files, and opened without hea
 """
 
 from rnn_sweep.data.checking import check
-from rnn_sweep.data.dataset import Dataset, load
+from rnn_sweep.data.dataset import Dataset, load, sha256
 from rnn_sweep.data.families import FAMILIES
 
-__all__ = ["FAMILIES", "Dataset", "check", "load"]
+__all__ = ["FAMILIES", "Dataset", "check", "load", "sha256"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +44,8 @@ class Dataset:
     task: str = "classification"
     baseline: Mapping[str, float] = field(default_factory=dict)
     """Metrics of a naive answer on the test part: ``naive/loss``, and ``naive/accuracy`` of a classification."""
+    sha256: str | None = None
+    """Of the user's own file, ``data.file``, as it was before it was read; other data are always the same."""
 
     @property
     def steps(self) -> int:
@@ -79,6 +83,7 @@ def load(config: DataConfig) -> Dataset:
     import torch
 
     family, options = check(config)
+    digest = sha256(config)
     try:
         arrays = family.open(config, options)
         (x, y), (x_val, y_val) = _split(config, arrays)
@@ -105,7 +110,24 @@ def load(config: DataConfig) -> Dataset:
         outputs=arrays.outputs,
         task=config.task,
         baseline=baseline,
+        sha256=digest,
     )
+
+
+def sha256(config: DataConfig) -> str | None:
+    """The SHA-256 of ``data.file`` in hexadecimal; None of a data set without such a file.
+
+    Raises:
+        UserError: what :func:`~rnn_sweep.data.check` refuses, or the file cannot be read.
+    """
+    _, options = check(config)
+    if "file" not in options:
+        return None
+    path = Path(options["file"])
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"data.file must be a file that can be read, got '{path}': {error.strerror}") from error
 
 
 def _split(config: DataConfig, arrays: Arrays) -> tuple[tuple[Array, Array], tuple[Array, Array]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from rnn_sweep.lanes.dividing import divide, even, lanes_at_once
 from rnn_sweep.lanes.engine import EVALUATION_CHUNK, Engine, Own
 from rnn_sweep.lanes.layout import Layout, shapes
 from rnn_sweep.lanes.precision import COMPUTE, MASTER, Precision
@@ -307,21 +307,3 @@ def _joined(results: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     if len(results) == 1:
         return results[0]
     return torch.cat([loss for loss, _ in results]), torch.cat([correct for _, correct in results])
-
-
-def lanes_at_once(spec: ModelSpec) -> int:
-    """How many lanes a thread takes together: enough to pay for the calls, few enough for its cache."""
-    return max(1, min(16, 1024 // spec.hidden_dim))
-
-
-def divide(lanes: int, threads: int, at_once: int) -> list[list[slice]]:
-    """Divide ``lanes`` among up to ``threads`` threads, each share into chunks of at most ``at_once``."""
-    shares = even(slice(0, lanes), min(threads, lanes))
-    return [even(share, -(-(share.stop - share.start) // at_once)) for share in shares]
-
-
-def even(whole: slice, parts: int) -> list[slice]:
-    """Cut ``whole`` into ``parts`` slices whose lengths differ by one at most."""
-    size = whole.stop - whole.start
-    bounds = [whole.start + size * i // parts for i in range(parts + 1)]
-    return [slice(a, b) for a, b in pairwise(bounds)]

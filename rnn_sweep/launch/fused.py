@@ -154,6 +154,7 @@ class Driver:
                     value = Outcome(State.INTERRUPTED, (), run_id=execution.record.run_id, cause="stopped")
                 elif isinstance(result, Exception):
                     execution.fail(result)
+                    value = execution.readable(result)
                 else:
                     value = execution.finish(result)
         except Exception as error:  # of this job alone

@@ -16,6 +16,7 @@ What a worker is like:
 - It does not react to Ctrl-C, which a terminal sends to the whole process group: the sweep decides whether
   jobs finish (``close()``) or are stopped (``close(kill=True)``: SIGTERM, and SIGKILL five seconds later).
 - It ends when the sweep's process is gone.
+- It is killed when its job has announced a deadline (:func:`rnn_sweep.deadline.announced`) and hangs.
 """
 
 from __future__ import annotations
@@ -39,10 +40,16 @@ from hydra.core.utils import JobReturn, configure_log, filter_overrides
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from rnn_sweep import deadline
 from rnn_sweep.errors import UserError
 from rnn_sweep.launch import gpus, worker
 
 log = logging.getLogger(__name__)
+
+OVERDUE_SECONDS = 30.0
+"""For how long a job may outlive the deadline that it announced: it then ends by itself, unless it hangs."""
+_LOOK_SECONDS = 1.0
+"""Between two looks at the deadline of a running job."""
 
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -91,8 +98,9 @@ class ProcessPool:
         """Run a job as soon as a worker is free; ``index`` becomes ``hydra.job.num``.
 
         The future yields the ``JobReturn`` (FAILED when the task raised, called ``sys.exit`` or returned
-        what cannot be pickled), or raises ``concurrent.futures.BrokenExecutor`` when the worker died, or
-        what kept the task from starting, such as a config that does not compose.
+        what cannot be pickled), or raises ``concurrent.futures.BrokenExecutor`` when the worker died,
+        :class:`rnn_sweep.deadline.Overdue` when it hung and was killed, or what kept the task from starting, such as a
+        config that does not compose.
         """
         future = self._threads.submit(self._run, list(overrides), index)
         self._unfinished.add(future)
@@ -139,17 +147,24 @@ class _Worker:
     def run(self, overrides: list[str], index: int) -> JobReturn:
         self._mark.unlink(missing_ok=True)
         try:
-            return worker.unpack(self._submit(overrides, index).result())
+            return self._await(self._submit(overrides, index))
         except BrokenExecutor:
             self.stop(kill=True)
             if self._ending or self._mark.exists():
                 raise
         # The process was dying when it was given the job, and has not begun it: the job gets a new one.
         try:
-            return worker.unpack(self._submit(overrides, index).result())
+            return self._await(self._submit(overrides, index))
         except BrokenExecutor:
             self.stop(kill=True)
             raise
+
+    def _await(self, answer: Future[bytes]) -> JobReturn:
+        while not wait([answer], _LOOK_SECONDS).done:
+            if late := deadline.missed(self._mark, OVERDUE_SECONDS):
+                self.stop(kill=True)
+                raise deadline.Overdue(f"{late}; it hung, and its worker process was killed")
+        return worker.unpack(answer.result())
 
     def _submit(self, overrides: list[str], index: int) -> Future[bytes]:
         if self._executor is not None:
@@ -211,14 +226,14 @@ def announce(config: DictConfig, job_overrides: Sequence[Sequence[str]], first: 
 
 
 def gather(futures: Sequence[Future[JobReturn]], job_overrides: Sequence[Sequence[str]]) -> list[JobReturn]:
-    """Results in the order of the jobs; a worker's death is a FAILED job, as an exception of the task is."""
+    """Results in the order of the jobs; a worker that died or hung is a FAILED job, as an exception of the task is."""
     return [_result(future, each) for future, each in zip(futures, job_overrides, strict=True)]
 
 
 def _result(future: Future[JobReturn], overrides: Sequence[str]) -> JobReturn:
     try:
         return future.result()
-    except BrokenExecutor as error:
+    except (BrokenExecutor, deadline.Overdue) as error:
         return worker.failed(overrides, error)
 
 

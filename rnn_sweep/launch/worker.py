@@ -28,6 +28,8 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from rnn_sweep import deadline
+
 GRACE_SECONDS = 5.0
 """How long a job that was told to stop (SIGTERM) may take to write down what it has."""
 _PARENT_POLL_SECONDS = 0.5
@@ -63,11 +65,12 @@ def begin(overrides: list[str], index: int, mark: str, packed_setup: bytes | Non
     Args:
         overrides: of the job.
         index: becomes ``hydra.job.num``.
-        mark: a file that is created when the job begins.
+        mark: a file that is created when the job begins, and holds its deadline where it announces one.
         packed_setup: comes with the first job: what all need.
     """
     global _packed_setup
     Path(mark).touch()
+    deadline.watched(Path(mark))
     _packed_setup = packed_setup or _packed_setup
     return work(overrides, index)
 

@@ -24,7 +24,7 @@ ROWS = 20
 """Trials in the page's leaderboard."""
 
 
-def write_page(path: Path, facts: Facts, plots: Sequence[Plot], commands: dict[str, str], storage: str) -> None:
+def write_page(path: Path, facts: Facts, plots: Sequence[Plot], commands: dict[str, str], storage: str | None) -> None:
     """Write the page; it appears whole or not at all.
 
     Args:
@@ -32,7 +32,7 @@ def write_page(path: Path, facts: Facts, plots: Sequence[Plot], commands: dict[s
         facts: what it says.
         plots: what it shows.
         commands: command lines to paste, by what they do.
-        storage: where the study is, without a password.
+        storage: where the study is, without a password; None where it is nowhere.
     """
     drawn = [(plot, page_figure(plot, facts)) for plot in plots]
     figures = {plot.key: figure for plot, figure in drawn if not isinstance(figure, str)}

@@ -33,14 +33,14 @@ class Report:
     facts: Facts
 
 
-def write(study: Study, folder: Path, command: Command | None, storage: str) -> Report:
+def write(study: Study, folder: Path, command: Command | None, storage: str | None) -> Report:
     """Write ``report.html`` and its PNG files into ``folder``, whatever state the study is in.
 
     Args:
         study: what is told.
         folder: made where it is not there.
         command: how the sweep was started; None for a study of another program.
-        storage: where the study is, without a password.
+        storage: where the study is, without a password; None where nothing but this report keeps it.
 
     Raises:
         OSError: the folder cannot be written.
@@ -48,7 +48,7 @@ def write(study: Study, folder: Path, command: Command | None, storage: str) -> 
     folder.mkdir(parents=True, exist_ok=True)
     facts = gather(study)
     found = plots(study, facts)
-    commands = _commands(facts, command)
+    commands = _commands(facts, command, kept=storage is not None)
     page = folder / PAGE_FILE
     write_page(page, facts, found, commands, storage)
     note = render(
@@ -62,7 +62,7 @@ def write(study: Study, folder: Path, command: Command | None, storage: str) -> 
     return Report(page, save_pictures(found, facts, folder), note, facts)
 
 
-def _commands(facts: Facts, command: Command | None) -> dict[str, str]:
+def _commands(facts: Facts, command: Command | None, *, kept: bool) -> dict[str, str]:
     if command is None:
         return {}
     lines = {}
@@ -70,6 +70,8 @@ def _commands(facts: Facts, command: Command | None) -> dict[str, str]:
         what = "Train the best trial again" if len(facts.directions) == 1 else "Train the first of the front again"
         lines[what] = command.plain(facts.best.user_attrs.get("overrides", []))
         if facts.best.user_attrs.get("run_id"):
-            lines["Train it again and compare every figure"] = f"rnn-sweep reproduce {facts.name}"
-    lines["Go on with the study"] = command.resume(facts.name)
+            name = facts.name if kept else facts.best.user_attrs["run_id"]
+            lines["Train it again and compare every figure"] = f"rnn-sweep reproduce {name}"
+    if kept:
+        lines["Go on with the study"] = command.resume(facts.name)
     return lines

@@ -24,7 +24,8 @@ All are optional attributes of the function under ``@hydra.main`` (``main.__wrap
     - ``counts``: trials by state; ``epochs``: ``{trained, saved}``, or None;
     - ``note``: a summary in Markdown; ``files``: paths of the report and its pictures; ``command``.
 
-    A grid, which has no study, ends with ``{reason, trials, best: None}``.
+    A grid ends with ``reason`` and ``trials``, and where its report was written with ``best``, ``counts``, ``note`` and
+    ``files``.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from rnn_sweep.deadline import Overdue
 from rnn_sweep.storage import at_once, masked, quiet
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.constraints import Constraint
@@ -219,7 +220,7 @@ class Loop:
         self.view.ended(trial.number, verdict, seconds)
         if verdict.end is End.FAIL:
             self._requeue()
-        if verdict.kind in JOBLESS:
+        if verdict.kind in JOBLESS or isinstance(verdict.error, Overdue):
             self.settle()
 
     def _requeue(self) -> None:

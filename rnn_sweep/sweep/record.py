@@ -30,9 +30,7 @@ def note(study: Study, plan: Plan, task: TaskFunction, command: Command) -> None
     study.set_user_attr(
         ATTR,
         {
-            "program": list(command.program),
-            "arguments": list(command.arguments),
-            "folder": os.getcwd(),
+            **circumstances(command),
             "n_trials": settings.n_trials,
             "sampler": _class(settings.sampler),
             "sampler_seed": _seed(settings.sampler),
@@ -41,15 +39,24 @@ def note(study: Study, plan: Plan, task: TaskFunction, command: Command) -> None
             "space": space(plan),
             "conditions": conditions,
             "constraints": list(settings.constraints),
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
-            "versions": {k.removeprefix("version."): v for k, v in version_tags().items()},
-            "source": source_tags(None),
         },
     )
     names = objectives(task, defaults)
     if names is not None and len(names) == len(study.directions):
         with quiet():  # Optuna counts the names as experimental
             study.set_metric_names(list(names))
+
+
+def circumstances(command: Command) -> dict[str, Any]:
+    """What holds for any sweep of this process: command, folder, machine, versions, commit."""
+    return {
+        "program": list(command.program),
+        "arguments": list(command.arguments),
+        "folder": os.getcwd(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs",
+        "versions": {k.removeprefix("version."): v for k, v in version_tags().items()},
+        "source": source_tags(None),
+    }
 
 
 def space(plan: Plan) -> dict[str, str]:

@@ -126,7 +126,7 @@ def _number(key: str, value: Any, low: float, high: float) -> float:
 def _seconds(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
         return float(value)
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", str(value)) if value else None
+    found = re.fullmatch(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s?)?", str(value)) if value else None
     seconds = sum(int(n) * unit for n, unit in zip(found.groups("0"), (3600, 60, 1), strict=True)) if found else 0
     if seconds <= 0:
         raise UserError(f"hydra.sweeper.timeout must be seconds above 0 or text such as 90s, 15m, 1h30m, got {value!r}")

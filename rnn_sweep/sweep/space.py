@@ -171,6 +171,8 @@ def parse_override(line: str, loader: ConfigLoader | None = None) -> Override:
     except HydraException as error:
         message = " ".join(str(error).split("See https://")[0].split())
         raise UserError(f"{line!r} is not a valid override: {message}") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise UserError(f"{line[:100]!r}… is not a valid override: {str(error).partition(';')[0]}") from None
 
 
 def _read(override: Override) -> Param | str:

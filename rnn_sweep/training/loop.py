@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from rnn_sweep.config import Config
 from rnn_sweep.data import Dataset
 from rnn_sweep.lanes import Batches, LaneNetwork, Share
+from rnn_sweep.lanes.dividing import lanes_at_once
 from rnn_sweep.lanes.layout import aligned
-from rnn_sweep.lanes.network import lanes_at_once
 from rnn_sweep.lanes.precision import Precision
 from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
 from rnn_sweep.training.device import choose_device

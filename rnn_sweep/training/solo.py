@@ -8,6 +8,7 @@ from typing import Any
 
 from rnn_sweep.config import Config
 from rnn_sweep.data import Dataset
+from rnn_sweep.deadline import announced
 from rnn_sweep.lanes.precision import fast_products
 from rnn_sweep.outcome import Outcome
 from rnn_sweep.training.device import choose_device, one_thread_per_operation
@@ -54,6 +55,7 @@ def train(
     with one_thread_per_operation(), fast_products():
         # Within: the first weights, too, are rounded as threads divide them (orthogonal ones are of a decomposition).
         lane = population.join(Entry(config, folder, observer or Observer(), notes or {}, resume))
-        while not lane.over:
-            population.epoch()
+        with announced("trainer.timeout", config.trainer.timeout):
+            while not lane.over:
+                population.epoch()
         return conclude(lane, population)

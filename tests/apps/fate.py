@@ -24,7 +24,9 @@ def main(cfg: DictConfig) -> object:
         raise RuntimeError("so it was written")
     if cfg.fate == "die":
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"value": cfg.x, "no_number": float("nan"), "text": "much", "pair": (cfg.x, -cfg.x)}[cfg.fate]
+    while cfg.fate == "wait" and not Path("go").exists():
+        time.sleep(0.05)
+    return {"value": cfg.x, "wait": cfg.x, "no_number": float("nan"), "text": "much", "pair": (cfg.x, -cfg.x)}[cfg.fate]
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from rnn_sweep.data import load
 from rnn_sweep.models import load_weights
 from rnn_sweep.storage import open_storage
 from tests.commands.conftest import Command
-from tests.conftest import STUDY
+from tests.conftest import STUDY, command
 
 pytestmark = pytest.mark.slow
 
@@ -128,6 +128,20 @@ def test_a_figure_that_was_changed_is_found(copied: Path, swept: Path, rnn_sweep
     assert "DO NOT match" in again.out
     assert "val/loss" in again.out
     assert "0.25" in again.out
+
+
+def test_a_file_of_data_that_has_changed_since_is_named(tmp_path: Path, rnn_sweep: Command) -> None:
+    x = np.random.RandomState(0).normal(size=(40, 5, 3))
+    np.savez(tmp_path / "own.npz", X=x, y=np.arange(40) % 2)
+    line = ["data=npz", "data.file=own.npz", "data.batch_size=8", "data.val_size=0.2", "model.hidden_dim=4"]
+    done = subprocess.run(command(*line, "trainer.epochs=1", "hydra.run.dir=out"), cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    run_id = json.loads((tmp_path / "out" / "result.json").read_text())["run_id"]
+    assert "bit-identical" in rnn_sweep(tmp_path, "reproduce", run_id).out
+    np.savez(tmp_path / "own.npz", X=-x, y=np.arange(40) % 2)
+    again = rnn_sweep(tmp_path, "reproduce", run_id)
+    assert again.status == 1
+    assert "data.sha256 was " in again.out
 
 
 def test_resume_goes_on_with_the_same_study(copied: Path, rnn_sweep: Command) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ long_only = pytest.mark.skipif(not LONG, reason="part of `make faults`")
 Record = Callable[..., None]
 
 LEDGER = "FAULTS_LEDGER"
-"""Variable with the file that the processes of a long form share."""
+"""Variable with the file that a long form notes in what has passed; see :mod:`tests.faults.ledger`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,7 +35,7 @@ def record(request: pytest.FixtureRequest) -> Record:
 
     def call(fault: str, *, tried: int = 1) -> None:
         if LEDGER in os.environ:
-            ledger.append(Path(os.environ[LEDGER]), fault, request.node.nodeid, tried)
+            ledger.note(Path(os.environ[LEDGER]), fault, request.node.nodeid, tried)
 
     return call
 
@@ -47,20 +46,3 @@ def campaign(tmp_path: Path) -> Iterator[Campaign]:
     own = Campaign(tmp_path)
     yield own
     own.end()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Begin a ledger, where this is the long form, and neither one of its workers nor one of several sessions."""
-    if LONG and LEDGER not in os.environ:
-        handle, name = tempfile.mkstemp(prefix="faults-", suffix=".jsonl")
-        os.close(handle)
-        os.environ[LEDGER] = name
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Write the table when the whole long form has passed."""
-    if not LONG or hasattr(session.config, "workerinput") or exitstatus != 0:
-        return
-    noted = Path(os.environ[LEDGER])
-    if {path.name for path in Path(__file__).parent.glob("test_*.py")} == ledger.files(noted):
-        ledger.write(noted)

@@ -1,39 +1,78 @@
-"""What was tried and what was lost: the table of ``docs/reliability.md``, written by the long form of the suite."""
+"""What was tried and what was lost: the table of ``docs/reliability.md``, written by the long form of the suite.
+
+Notes of a test file count once the whole file has passed, as one process, for the product as it is. They lie in
+``.faults/PRODUCT/FILE/``, a file for each time in a row.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
-def append(file: Path, fault: str, test: str, tried: int) -> None:
-    """Note that a fault was caused ``tried`` times by a test that then found nothing lost; processes share the file."""
+def note(file: Path, fault: str, test: str, tried: int) -> None:
+    """Note that a fault was caused ``tried`` times by a test that then found nothing lost."""
     with file.open("a", encoding="utf-8") as ledger:
         ledger.write(json.dumps([test.partition("[")[0], fault, tried]) + "\n")
 
 
-def files(file: Path) -> set[str]:
-    """Names of the test files that have noted something."""
-    return {Path(test.partition("::")[0]).name for test, _, _ in _lines(file)}
+class Ledger:
+    """The notes on one state of the product."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / product()
+
+    def passed(self, test_file: str) -> int:
+        """How often in a row a file has passed."""
+        return len(self._notes(test_file))
+
+    def add(self, test_file: str, notes: Path) -> None:
+        """Take in the notes of a file that has passed once more."""
+        target = self._folder / test_file / f"{self.passed(test_file)}.jsonl"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        notes.touch()  # there may be none
+        shutil.move(notes, target)
+
+    def drop(self, test_file: str) -> None:
+        """Forget what a file has passed so far: it has failed now."""
+        shutil.rmtree(self._folder / test_file, ignore_errors=True)
+
+    def write(self, test_files: Sequence[str], page: Path = PAGE) -> None:
+        """Put the table of what was noted in its place on the page. All tests have passed, hence nothing was lost."""
+        tried: Counter[tuple[str, str]] = Counter()
+        for test, fault, times in (line for file in test_files for line in self._lines(file)):
+            tried[test, fault] += times
+        rows = [f"| {fault} | {n} of {n} | `FAULTS=long pytest {test}` |" for (test, fault), n in sorted(tried.items())]
+        times = min(map(self.passed, test_files))
+        head = [f"Times in a row that all of it has passed: {times}.", "", "| fault | nothing lost | command |"]
+        table = "\n".join([*head, "|---|---|---|", *rows])
+        before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not (begin and end):
+            raise ValueError(f"{page} has no place for the table")
+        page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+
+    def _notes(self, test_file: str) -> list[Path]:
+        return sorted((self._folder / test_file).glob("*.jsonl"))
+
+    def _lines(self, test_file: str) -> Iterator[tuple[str, str, int]]:
+        for notes in self._notes(test_file):
+            yield from (json.loads(line) for line in notes.read_text(encoding="utf-8").splitlines())
 
 
-def write(file: Path, page: Path = PAGE) -> None:
-    """Put the table of what was noted in its place on the page. Every test has passed, hence nothing was lost."""
-    tried: Counter[tuple[str, str]] = Counter()
-    for test, fault, times in _lines(file):
-        tried[test, fault] += times
-    rows = [f"| {fault} | {n} of {n} | `FAULTS=long pytest {test}` |" for (test, fault), n in sorted(tried.items())]
-    table = "\n".join(["| fault | nothing lost | command |", "|---|---|---|", *rows])
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{page} has no place for the table")
-    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
-
-
-def _lines(file: Path) -> list[tuple[str, str, int]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+def product() -> str:
+    """A name for the product's files as they are: another one where one of them differs."""
+    digest = hashlib.sha256()
+    for folder in ("conf", "hydra_plugins", "rnn_sweep"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in {".py", ".yaml"}:
+                digest.update(f"{path.relative_to(ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]

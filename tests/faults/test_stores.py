@@ -22,6 +22,8 @@ import pytest
 from tests.conftest import Leashed
 from tests.faults.conftest import Record, long_only
 from tests.faults.harness import SMALL, SPACE, STUBBORN, Campaign, check_whole, settings
+from tests.integration import services
+from tests.integration.conftest import database, postgresql  # noqa: F401 - fixtures
 from tests.tracking.test_tracking_server import serving
 
 SECONDS = 60
@@ -123,10 +125,10 @@ def test_mlflows_database_is_locked(campaign: Campaign, record: Record, launcher
     line = [*SMALL, *STUBBORN, f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=10"]
     process = campaign.start(*line)
     campaign.wait_for_another(process)
-    with closing(sqlite3.connect(campaign.folder / "mlflow.db", timeout=30, isolation_level=None)) as database:
-        database.execute("BEGIN EXCLUSIVE")
+    with closing(sqlite3.connect(campaign.folder / "mlflow.db", timeout=30, isolation_level=None)) as locked:
+        locked.execute("BEGIN EXCLUSIVE")
         time.sleep(SECONDS)
-        database.execute("ROLLBACK")
+        locked.execute("ROLLBACK")
     text = campaign.finish(process)
     assert "Traceback" not in text
     if outboxes(campaign):
@@ -134,6 +136,32 @@ def test_mlflows_database_is_locked(campaign: Campaign, record: Record, launcher
         campaign.finish(campaign.start(*line))
     check_whole(campaign, 10)
     record(f"MLflow's sqlite locked for {SECONDS} s, launcher {launcher}")
+
+
+@long_only
+@pytest.mark.parametrize("launcher", ["fused", "processes"])
+def test_the_studys_database_is_restarted(
+    campaign: Campaign,
+    postgresql: services.PostgreSQL,  # noqa: F811
+    database: str,  # noqa: F811
+    record: Record,
+    launcher: str,
+) -> None:
+    campaign.storage = database
+    times, count = 5, 40
+    line = [*SMALL, *STUBBORN, f"hydra/launcher={launcher}", f"hydra.sweeper.n_trials={count}"]
+    process = campaign.start(*line)
+    for _ in range(times):
+        campaign.wait_for_another(process)
+        assert process.poll() is None, "too few trials to restart the database in the middle of them"
+        postgresql.control("-m", "immediate", "stop")
+        time.sleep(2)
+        postgresql.start()
+        campaign.note()
+    text = campaign.finish(process)
+    assert "Traceback" not in text
+    check_whole(campaign, count)
+    record(f"the study's PostgreSQL is restarted, launcher {launcher}", tried=times)
 
 
 def fill(disk: Path) -> None:

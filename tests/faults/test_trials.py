@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from tests.conftest import ROOT
 from tests.faults.conftest import LONG, Record, long_only
 from tests.faults.harness import Campaign, settings
 
@@ -20,6 +23,9 @@ TOLERANT = [
     "hydra.sweeper.defaults_first=false",
     "hydra.sweeper.direction=maximize",
 ]
+
+LIMIT = 6 << 30
+"""Bytes of address space."""
 
 
 def by_params(campaign: Campaign) -> dict[tuple[object, ...], FrozenTrial]:
@@ -75,3 +81,34 @@ def test_a_run_takes_too_long(campaign: Campaign, record: Record, launcher: str)
         assert "trainer.timeout" in trial.user_attrs["cause"]
     assert {r.info.status for r in campaign.runs() if "mlflow.parentRunId" in r.data.tags} == {"FAILED"}
     record(f"`trainer.timeout`, launcher {launcher}", tried=2)
+
+
+@long_only
+def test_a_workers_memory_is_limited(campaign: Campaign, record: Record) -> None:
+    """Of address space each process gets some gigabytes: enough for a small network, and not for a large one."""
+    line = [each for each in settings() if not each.startswith("model.hidden_dim")]
+    line += ["hydra/launcher=processes", *GRID, *TOLERANT, "model.hidden_dim=8,20000", "seed=1,2"]
+    process = campaign.start(*line)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (LIMIT, LIMIT))  # workers inherit it
+    text = campaign.finish(process)
+    assert "Traceback" not in text
+    by_size = {8: TrialState.COMPLETE, 20000: TrialState.FAIL}
+    trials = campaign.trials()
+    assert [t.state for t in trials] == [by_size[t.params["model.hidden_dim"]] for t in trials]
+    assert all("more memory" in t.user_attrs["cause"] for t in trials if t.state is TrialState.FAIL)
+    assert not [r for r in campaign.runs() if r.info.status == "RUNNING"]
+    record("a worker's address space is limited, and too small for the network", tried=2)
+
+
+@long_only
+def test_a_run_hangs_in_a_batch(campaign: Campaign, record: Record) -> None:
+    campaign.app = ROOT / "tests" / "apps" / "hangs.py"
+    line = [*settings(), "hydra/launcher=processes", *GRID, *TOLERANT, "trainer.timeout=10"]
+    text = campaign.finish(campaign.start(*line, "seed=1,2,3", PYTHONPATH=str(ROOT)))
+    assert "Traceback" not in text
+    by_seed = {t.params["seed"]: t for t in campaign.trials()}
+    assert [by_seed[seed].state.name for seed in (1, 2, 3)] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert "trainer.timeout: the run has not ended within 10 s; it hung" in by_seed[2].user_attrs["cause"]
+    assert len(campaign.trials()) == 3, "it is not tried again"
+    assert sorted(r.info.status for r in campaign.runs()) == ["FINISHED", "FINISHED", "FINISHED", "KILLED"]
+    record("a run hangs within a batch, with `trainer.timeout`, launcher processes")

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from rnn_sweep.deadline import Overdue
+from rnn_sweep.launch import processes
 from tests.faults.conftest import LONG, Record
 from tests.faults.harness import pause, seeded
 from tests.launch.conftest import MakePool, events, make_pool, sweep_dir  # noqa: F401 - fixtures
 from tests.launch.launch_app import await_event
+from tests.launch.launching import alive
 
 LINGER = """
 import os, sys, time
@@ -58,3 +61,19 @@ def test_a_job_is_given_to_a_worker_that_is_dying(make_pool: MakePool, events: P
     os.kill(pid, signal.SIGKILL)
     assert future.result(30).return_value != pid
     record("`kill -9` of an idle worker in the moment in which it is given a job")
+
+
+def test_a_job_that_hangs_is_killed(
+    make_pool: MakePool,  # noqa: F811
+    events: Path,  # noqa: F811
+    record: Record,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "OVERDUE_SECONDS", 0.5)
+    pool = make_pool(n_jobs=1)
+    future = pool.submit(["mode=hang", "value=0.2"], 0)
+    with pytest.raises(Overdue, match=r"limit: the run has not ended within 0\.2 s; it hung, and its worker"):
+        future.result(30)
+    assert not alive(await_event(events, "start-0"))
+    assert pool.submit(["value=1"], 1).result(30).return_value == 2
+    record("a job hangs in a worker and outlives the deadline that it announced: the slot gets a new worker")

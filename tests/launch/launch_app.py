@@ -15,6 +15,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from rnn_sweep.deadline import announced
+
 log = logging.getLogger(__name__)
 
 
@@ -71,9 +73,15 @@ def act(cfg: DictConfig) -> Any:
         "stray": lambda: os.chdir("/"),
         "variables": lambda: (os.environ.get("FLAVOUR"), os.environ.get("OMP_NUM_THREADS")),
         "pid": os.getpid,
+        "hang": lambda: hang(cfg.value),
         "gpus": lambda: os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
     return modes.get(cfg.mode, lambda: cfg.value + cfg.number)()
+
+
+def hang(seconds: float) -> None:
+    with announced("limit", seconds):
+        threading.Event().wait()
 
 
 if __name__ == "__main__":

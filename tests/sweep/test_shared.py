@@ -71,11 +71,13 @@ def test_two_sweepers_share_a_study(sweeps: Sweeps) -> None:
 
 
 def test_a_live_sweepers_trials_are_left_alone(sweeps: Sweeps) -> None:
-    args = [SPHERE, X, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=3"]
-    slow = sweeps.start(*args, "seconds=3")
+    args = ["fate.py", X, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=3"]
+    slow = sweeps.start(*args, "fate=wait")
     sweeps.wait_for("s", lambda trials: trials and "overrides" in trials[0].user_attrs)
     out, _ = sweeps.run(*args, "hydra.sweep.dir=other")
     assert "died" not in out
+    assert sweeps.study("s").trials[0].state is TrialState.RUNNING
+    (sweeps.folder / "go").touch()
     slow.communicate(timeout=60)
     trials = sweeps.study("s").trials
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 3
