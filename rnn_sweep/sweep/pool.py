@@ -33,7 +33,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from rnn_sweep.sweep import slurm
+from rnn_sweep.sweep import slurm, submitit_local
 
 # Raised by packages that may be absent, hence by name: joblib's loky when its shared executor is killed, and
 # submitit when a job ended without a result (cancelled, out of memory, killed).
@@ -63,8 +63,7 @@ class Pool(Protocol):
     def close(self, kill: bool = False) -> None:
         """End the pool after the submitted jobs; with ``kill`` drop waiting jobs and end running ones now.
 
-        Jobs of a launcher that offers no way to stop them (submitit_local) are left alone by ``kill``; their
-        futures may never be done.
+        Jobs of a launcher that this module does not know are left alone by ``kill``; their futures may never be done.
         """
 
 
@@ -169,12 +168,16 @@ class _SlotThreads:
     def __init__(self, launcher: Launcher, n_jobs: int) -> None:
         self.slots = n_jobs
         self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
-        stoppers = {"JoblibLauncher": _kill_joblib, "SlurmLauncher": slurm.cancel}
+        stoppers = {
+            "JoblibLauncher": _kill_joblib,
+            "LocalLauncher": submitit_local.cancel,
+            "SlurmLauncher": slurm.cancel,
+        }
         self._kill_workers = next((stop for kind, stop in stoppers.items() if _is(launcher, kind)), None)
         launchers = [_quiet(_sized(launcher, n_jobs)) for _ in range(n_jobs)]
         self._thaw: Callable[[], None] | None = _freeze_singleton_state()
         self._threads = [
-            # Daemons: a slot whose job cannot be stopped (submitit) must not hold up the end of the program.
+            # Daemons: a slot whose job cannot be stopped must not hold up the end of the program.
             threading.Thread(target=self._serve, args=(own,), name=f"sweep-slot-{slot}", daemon=True)
             for slot, own in enumerate(launchers)
         ]

@@ -56,11 +56,21 @@ def running(
     name: str | None = None,
     grace: float = 20.0,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A server in a process group of its own, its output in ``folder/<name>.log``; killed after ``grace`` seconds."""
+    """A server in a process group of its own, its output in ``folder/<name>.log``; killed after ``grace`` seconds.
+
+    The system tells it to end where this process is killed.
+    """
     log = folder / f"{name or Path(command[0]).name}.log"
+    orphaned = ["setpriv", "--pdeathsig=TERM"] if shutil.which("setpriv") else []
     with log.open("ab") as file:
         server = subprocess.Popen(
-            command, cwd=folder, env=env, stdout=file, stderr=file, stdin=subprocess.DEVNULL, start_new_session=True
+            [*orphaned, *command],
+            cwd=folder,
+            env=env,
+            stdout=file,
+            stderr=file,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
         )
     try:
         yield server
@@ -72,6 +82,14 @@ def running(
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+
+
+@contextmanager
+def finally_run(*command: str) -> Iterator[None]:
+    """Run ``command`` at the end, also where this process is killed before: a shell waits for its input to end."""
+    words = ["sh", "-c", 'read _; exec "$@"', "sh", *command]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True):
+        yield
 
 
 @dataclass(frozen=True)
@@ -153,10 +171,8 @@ def postgresql() -> Iterator[PostgreSQL]:
         postgres.own(secret)
         postgres.run(initdb, "-D", str(server.data), "-A", "scram-sha-256", "-U", "sweep", f"--pwfile={secret}")
         server.start()
-        try:
+        with finally_run(*postgres.command(pg_ctl, "-D", str(server.data), "-w", "-m", "immediate", "stop")):
             yield server
-        finally:
-            server.control("-m", "immediate", "stop")
 
 
 @contextmanager

@@ -7,10 +7,12 @@ import re
 import signal
 import time
 
+import psutil
 import pytest
 import yaml
 from optuna.trial import TrialState
 
+from tests.integration import services
 from tests.sweep.conftest import Sweeps
 
 pytestmark = pytest.mark.slow  # real processes
@@ -117,6 +119,30 @@ def test_ctrl_c_with_worker_processes(sweeps: Sweeps) -> None:
     states = [t.state for t in sweeps.study("i").trials]
     assert TrialState.RUNNING not in states
     assert states.count(TrialState.WAITING) == 2
+
+
+def test_ctrl_c_twice_ends_the_jobs_of_submitit_local(sweeps: Sweeps) -> None:
+    """The signals reach the sweeper alone, as those of a service manager do."""
+    args = [SPHERE, X, "hydra/launcher=submitit_local", "hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=i"]
+    process = sweeps.start(*args, "seconds=600", "hydra.sweeper.n_trials=9")
+    children = psutil.Process(process.pid)
+    services.wait_until("two jobs", lambda: sum("_submit" in _words(p) for p in children.children(recursive=True)) == 2)
+    jobs = children.children(recursive=True)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(1)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert not psutil.wait_procs(jobs, timeout=30)[1]
+    states = [t.state for t in sweeps.study("i").trials]
+    assert (states.count(TrialState.WAITING), states.count(TrialState.RUNNING)) == (2, 0)
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 @pytest.mark.parametrize(
