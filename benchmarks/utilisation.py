@@ -29,6 +29,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
+from rnn_sweep.sweep.compose import cached
 from rnn_sweep.sweep.pool import open_pool
 
 SLOTS = 2
@@ -41,13 +42,13 @@ def task(config: DictConfig) -> float:
 
 
 def make_launcher(name: str, folder: str) -> Launcher:
-    """Set a launcher up over :func:`task`, as Hydra does for a multirun."""
+    """Set a launcher up over :func:`task`, as Hydra and a sweep do."""
     version.setbase("1.3")
     GlobalHydra.instance().clear()
     hydra = Hydra.create_main_hydra2("utilisation", create_config_search_path(None))
     overrides = [f"hydra/launcher={name}", f"hydra.sweep.dir={folder}/{name}"]
     config = hydra.compose_config(None, overrides, RunMode.MULTIRUN, with_log_configuration=False)
-    context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(config))
+    context = HydraContext(config_loader=cached(hydra.config_loader), callbacks=Callbacks(config))
     return Plugins.instance().instantiate_launcher(context, task, config)
 
 
@@ -88,7 +89,8 @@ def overhead(folder: str, rounds: int) -> None:
             spent[name].append(1000 * (time.perf_counter() - begin))
     median = {name: statistics.median(times[2:]) for name, times in spent.items()}
     for name in names:
-        print(f"{name:<32} {median[name]:6.1f} ms per job (median of {rounds}, one slot, warm)")
+        wanted = "; wanted: 40" if name == "processes" else ""
+        print(f"{name:<32} {median[name]:6.1f} ms per job (median of {rounds}, one slot, warm{wanted})")
         pools[name].close()
     print(f"{'processes beyond basic':<32} {median['processes'] - median['basic']:6.1f} ms per job")
     pool = open_pool(make_launcher("processes", folder), SLOTS)
