@@ -57,7 +57,7 @@ def read_trials(engine: Engine, study_id: int, ids: Collection[int], after: int)
 
 
 def write_notes(engine: Engine, trial_id: int, notes: Notes) -> None:
-    """Write what is new about a trial, in one transaction.
+    """Write what is new about a trial, all or nothing.
 
     Raises:
         sqlalchemy.exc.IntegrityError: some of it is there already; nothing was written.
@@ -71,10 +71,13 @@ def write_notes(engine: Engine, trial_id: int, notes: Notes) -> None:
         models.TrialUserAttributeModel: [{**key, **_attr(*item)} for item in notes.user_attrs.items()],
         models.TrialSystemAttributeModel: [{**key, **_attr(*item)} for item in notes.system_attrs.items()],
     }
-    with engine.begin() as connection:
-        for model, new in rows.items():
-            if new:
-                connection.execute(insert(model), new)
+    new = [(insert(model), lines) for model, lines in rows.items() if lines]
+    with engine.connect() as connection:
+        if len(new) == 1:  # a statement alone needs no transaction around it
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        with connection.begin():
+            for statement, lines in new:
+                connection.execute(statement, lines)
 
 
 def _attr(key: str, value: Any) -> dict[str, str]:

@@ -158,7 +158,8 @@ class Loop:
                 return None
             with quiet():
                 trial = self.study.ask()
-            trial.set_user_attr(OWNER_ATTR, self.presence.id)
+            with at_once(self.study._storage):
+                trial.set_user_attr(OWNER_ATTR, self.presence.id)
         if not self._is_surplus(trial):
             return trial
         trial.set_user_attr(studies.SURPLUS_ATTR, True)
