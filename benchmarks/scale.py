@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from storages import Capacity, measure_all
 
 HOUR = 3600.0
-HYDRA_SECONDS = 0.03
-"""Composing and starting one job, by ``benchmarks/sweeper.py``."""
+HYDRA_SECONDS = 0.013
+"""Composing and starting one job, by ``benchmarks/utilisation.py``."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,6 @@ def loop_cost(count: int = 2_000) -> float:
     from rich.console import Console
 
     from rnn_sweep.sweep.progress import Progress
-    from rnn_sweep.sweep.study import counted
 
     study = optuna.create_study()
     for number in range(count):
@@ -117,7 +116,7 @@ def loop_cost(count: int = 2_000) -> float:
     for _ in range(25):
         began = time.process_time()
         for _ in range(2):
-            counted(study.get_trials(deepcopy=False))
+            study.get_trials(deepcopy=False)
         progress._recount()
         each.append(time.process_time() - began)
     return statistics.median(each) / count

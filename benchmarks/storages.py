@@ -21,7 +21,7 @@ from pathlib import Path
 
 import optuna
 
-from rnn_sweep.storage import open_storage, quiet
+from rnn_sweep.storage import at_once, open_storage, quiet
 from rnn_sweep.trial import Reporter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,9 +75,11 @@ def _trials(url: str, seconds: float) -> int:
     end, count = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         trial = study.ask()
-        values = [trial.suggest_float(name, 0, 1) for name in "xyz"]
-        trial.set_user_attr("sweeper", "a")
-        trial.set_user_attr("overrides", ["x=1"])
+        with at_once(study._storage):
+            trial.set_user_attr("sweeper", "a")
+        with at_once(study._storage):
+            values = [trial.suggest_float(name, 0, 1) for name in "xyz"]
+            trial.set_user_attr("overrides", ["x=1"])
         study.tell(trial, sum(values))
         count += 1
     return count
