@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from rnn_sweep.deadline import Overdue
 from rnn_sweep.storage import masked, quiet
 from rnn_sweep.sweep import study as studies
+from rnn_sweep.sweep.census import Census
 from rnn_sweep.sweep.constraints import Constraint
 from rnn_sweep.sweep.pool import Pool
 from rnn_sweep.sweep.presence import OWNER_ATTR, Presence
@@ -96,10 +98,15 @@ class Loop:
     failure: Verdict | None = None
     """The latest failed trial."""
     _recent: list[bool] = field(default_factory=list)
-    _seconds: list[float] = field(default_factory=list)
+    _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     _looked: float = -1e9
     _doubts: bool = False
     _start: float = field(default_factory=time.monotonic)
+    _census: Census = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        self._census = Census(self.study)
 
     def run(self) -> Reason:
         """Work until the budget, the time, the space or the user's patience is used up."""
@@ -134,7 +141,7 @@ class Loop:
         if self._time_is_up():
             return False
         with studies.ask_lock(self.url):
-            if len(studies.counted(self._trials())) >= self.settings.n_trials:
+            if self._census.total() >= self.settings.n_trials:
                 return False
             with quiet():
                 trial = self.study.ask()
@@ -172,8 +179,7 @@ class Loop:
 
     def _is_surplus(self, trial: Trial) -> bool:
         """Whether another sweeper used the budget up at the same moment (stores without a common lock)."""
-        before = [t for t in studies.counted(self._trials()) if t.number < trial.number]
-        return len(before) >= self.settings.n_trials
+        return self._census.before(trial.number) >= self.settings.n_trials
 
     def _identity_override(self, trial: Trial, more: str) -> list[str]:
         if not self.identity:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rnn_sweep.sweep.study import counted
+from rnn_sweep.sweep.census import Census
 from rnn_sweep.sweep.verdict import End, Verdict
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Progress:
     """Counts, the best so far and the time left; use it as a context."""
 
     def __init__(self, study: Study, n_trials: int, slots: int, console: Console) -> None:
-        self._study = study
+        self._study, self._census = study, Census(study)
         self._n_trials = n_trials
         self._slots = slots
         self._console = console
@@ -87,12 +87,9 @@ class Progress:
         return text
 
     def _recount(self) -> None:
-        trials = counted(self._study.get_trials(deepcopy=False))
-        names = [t.state.name.lower() for t in trials]
-        self._counts = {name: names.count(name) for name in ("complete", "pruned", "fail", "running")}
+        self._counts = self._census.states()
         if len(self._study.directions) == 1:
-            best = best_trial(self._study)
-            self._best = (best.number, float(best.value or 0.0)) if best is not None else None
+            self._best = self._census.best()
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
