@@ -7,6 +7,7 @@ be unpickled at the other end, fails its own job and not the channel to the work
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -133,6 +134,8 @@ def _setup() -> tuple[HydraContext, TaskFunction, DictConfig]:
     singletons["instances"][Plugins] = plugins
     setup_globals()
     Singleton.set_state(singletons)
+    gc.collect()
+    gc.freeze()  # what is there stays: the collector need not look through it after each few jobs
     return context, task, config
 
 

@@ -42,6 +42,20 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def at_once(storage: BaseStorage) -> Iterator[None]:
+    """Within it a database may keep back what is written to new trials; at its end all of that is written together."""
+    patience = getattr(storage, "_patience", None)
+    if patience is None or not hasattr(patience.storage, "hold"):
+        yield
+        return
+    patience.storage.hold()
+    try:
+        yield
+    finally:
+        patience.call("release")
+
+
 def open_storage(url: str) -> BaseStorage:
     """Open the Optuna storage behind a URL, creating its schema where it is new.
 

@@ -1,6 +1,6 @@
 """How a study's trials stand, at the cost of those that have changed: what has ended is read once.
 
-A sweep counts its trials several times for each new one, which among thousands would cost more than all else.
+A sweep shows them after each trial; among thousands, counting all would cost more than the trial's own records.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rnn_sweep.sweep.study import SURPLUS_ATTR, counted
+from rnn_sweep.sweep.study import SURPLUS_ATTR
 from rnn_sweep.trial import RETRY_ATTR
 
 if TYPE_CHECKING:
@@ -44,31 +44,20 @@ class Census:
         failed = len(self._failed - self._again)
         return {"complete": ended["complete"], "pruned": ended["pruned"], "fail": failed, "running": running}
 
-    def total(self) -> int:
-        """How many trials count now."""
-        return sum(self.states().values())
-
-    def before(self, number: int) -> int:
-        """How many of those that count have a smaller number."""
-        total = self.total()
-        if self._numbered:
-            return total - len(counted(self._trials[number:]))
-        return sum(trial.number < number for trial in counted(self._trials))
-
     def best(self) -> tuple[int, float] | None:
         """Number and value of the best complete trial that meets all constraints; of one objective, as last counted."""
         return None if self._best is None else self._best[1:]
 
     def _look(self) -> int:
         """Read what is new; returns how many are running."""
-        self._trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False)
-        numbered = not self._trials or self._trials[-1].number == len(self._trials) - 1
+        trials = self._study.get_trials(deepcopy=False)
+        numbered = not trials or trials[-1].number == len(trials) - 1
         if not (numbered and self._numbered):
             self._forget()
         self._numbered = numbered
         still, running = [], 0
-        for place in [*self._open, *range(self._seen, len(self._trials))]:
-            trial = self._trials[place]
+        for place in [*self._open, *range(self._seen, len(trials))]:
+            trial = trials[place]
             if RETRY_ATTR in trial.user_attrs:
                 self._again.add(trial.user_attrs[RETRY_ATTR])
             if trial.state.is_finished():
@@ -76,7 +65,7 @@ class Census:
             else:
                 still.append(place)
                 running += trial.state.name == "RUNNING" and SURPLUS_ATTR not in trial.user_attrs
-        self._open, self._seen = still, len(self._trials)
+        self._open, self._seen = still, len(trials)
         return running
 
     def _end(self, trial: FrozenTrial) -> None:

@@ -3,23 +3,22 @@
 Hydra composes each job from its YAML files again. Of that, only the choice of config groups changes which
 files are read and how they are merged; the other overrides are applied to the finished configuration. So one
 configuration is kept for each set of group choices, and a job's values are applied to a copy of it. The files
-are read once a
-sweep: editing one while it runs no longer changes later trials.
+are read once a sweep: editing one while it runs no longer changes later trials.
 """
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
+
+from rnn_sweep.sweep.copies import QuickDictConfig, quick_copy
 
 
 def cached(loader: ConfigLoader) -> ConfigLoader:
@@ -34,7 +33,7 @@ class CachedLoader(ConfigLoaderImpl):
 
     def __init__(self, original: ConfigLoaderImpl) -> None:
         self.__dict__.update(original.__dict__)
-        self._templates: dict[tuple[str, ...], bytes] = {}
+        self._templates: dict[tuple[str, ...], DictConfig] = {}
         self._groups: dict[str, bool] = {}
         self._parser = OverridesParser.create()
 
@@ -65,11 +64,8 @@ class CachedLoader(ConfigLoaderImpl):
         fixed: Any = OmegaConf.to_container(master.hydra.overrides.hydra, resolve=False)
         key = (*fixed, "|", *groups)
         if key not in self._templates:
-            # cloudpickle, because Hydra's plugin search runs modules twice in a worker, and a class of the first
-            # time is then not the one that pickle finds under its name.
-            self._templates[key] = cloudpickle.dumps(super().load_sweep_config(master, groups))
-        cfg: DictConfig = pickle.loads(self._templates[key])  # noqa: S301 - made by the line above
-        return cfg
+            self._templates[key] = _quickened(super().load_sweep_config(master, groups))
+        return quick_copy(self._templates[key], None, DictConfig)
 
     @staticmethod
     def _describe(cfg: DictConfig, parsed: Sequence[Override]) -> None:
@@ -79,3 +75,10 @@ class CachedLoader(ConfigLoaderImpl):
         form = job.config.override_dirname
         lines = sorted(str(o.input_line) for o in parsed if o.key_or_group not in form.exclude_keys)
         job.override_dirname = form.item_sep.join(lines).replace("=", form.kv_sep)
+
+
+def _quickened(cfg: DictConfig) -> DictConfig:
+    """``cfg`` with a ``hydra`` node that copies itself quickly; the application's own nodes stay as they are."""
+    content: Any = cfg.__dict__["_content"]
+    content["hydra"] = quick_copy(content["hydra"], cfg, QuickDictConfig)
+    return cfg

@@ -13,9 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from rnn_sweep.deadline import Overdue
-from rnn_sweep.storage import masked, quiet
+from rnn_sweep.storage import at_once, masked, quiet
 from rnn_sweep.sweep import study as studies
-from rnn_sweep.sweep.census import Census
 from rnn_sweep.sweep.constraints import Constraint
 from rnn_sweep.sweep.pool import Pool
 from rnn_sweep.sweep.presence import OWNER_ATTR, Presence
@@ -102,11 +101,6 @@ class Loop:
     _looked: float = -1e9
     _doubts: bool = False
     _start: float = field(default_factory=time.monotonic)
-    _census: Census = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Begin to count."""
-        self._census = Census(self.study)
 
     def run(self) -> Reason:
         """Work until the budget, the time, the space or the user's patience is used up."""
@@ -140,19 +134,12 @@ class Loop:
         """Ask for a trial and submit it; False when nothing is to be started now."""
         if self._time_is_up():
             return False
-        with studies.ask_lock(self.url):
-            if self._census.total() >= self.settings.n_trials:
-                return False
-            with quiet():
-                trial = self.study.ask()
-            trial.set_user_attr(OWNER_ATTR, self.presence.id)
-        if self._is_surplus(trial):
-            trial.set_user_attr(studies.SURPLUS_ATTR, True)
-            self.study.tell(trial, state=_state(End.FAIL))
+        trial = self._ask()
+        if trial is None:
             return False
-        with quiet():
+        with at_once(self.study._storage), quiet():
             overrides = self.suggester.overrides(trial)
-        trial.set_user_attr("overrides", overrides)
+            trial.set_user_attr("overrides", overrides)
         self.view.started(trial, overrides)
         running = Running(trial, overrides, time.monotonic())
         try:
@@ -163,6 +150,21 @@ class Loop:
             return False
         self.running[future] = running
         return True
+
+    def _ask(self) -> Trial | None:
+        """A new trial, signed; None where the budget is used up."""
+        with studies.ask_lock(self.url):
+            trials, budget = self._trials(), self.settings.n_trials
+            if len(trials) >= budget and len(studies.counted(trials)) >= budget:  # most of the time there are too few
+                return None
+            with quiet():
+                trial = self.study.ask()
+            trial.set_user_attr(OWNER_ATTR, self.presence.id)
+        if not self._is_surplus(trial):
+            return trial
+        trial.set_user_attr(studies.SURPLUS_ATTR, True)
+        self.study.tell(trial, state=_state(End.FAIL))
+        return None
 
     def _most(self) -> int:
         """Trials in flight."""
@@ -179,7 +181,10 @@ class Loop:
 
     def _is_surplus(self, trial: Trial) -> bool:
         """Whether another sweeper used the budget up at the same moment (stores without a common lock)."""
-        return self._census.before(trial.number) >= self.settings.n_trials
+        if trial.number < self.settings.n_trials:
+            return False
+        before = [t for t in studies.counted(self._trials()) if t.number < trial.number]
+        return len(before) >= self.settings.n_trials
 
     def _identity_override(self, trial: Trial, more: str) -> list[str]:
         if not self.identity:

@@ -97,8 +97,8 @@ def best_trial(study: Study) -> FrozenTrial | None:
     from optuna.study import StudyDirection
     from optuna.trial import TrialState
 
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    feasible = [t for t in done if all(v <= 0 for v in t.constraints.values())]
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    feasible = [t for t in complete if all(v <= 0 for v in t.constraints.values())]
     sign = -1.0 if study.directions[0] is StudyDirection.MAXIMIZE else 1.0
     return min(feasible, key=lambda t: (sign * float(t.values[0]), t.number), default=None)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution
-from optuna.trial import TrialState
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState, create_trial
 
-from rnn_sweep.storage import open_storage
-from rnn_sweep.storage.database import REUSE_SECONDS
+from rnn_sweep.storage import at_once, open_storage, tables
+from rnn_sweep.storage.database import REUSE_SECONDS, Database
 
 Pair = tuple[optuna.Study, optuna.Study]
 
@@ -102,3 +103,61 @@ def test_a_job_sees_its_own_reports_and_soon_what_the_sweeper_did(pair: Pair) ->
     sweeper.tell(trial, state=TrialState.FAIL)
     time.sleep(1.5 * REUSE_SECONDS)
     assert storage.get_trial(trial_id).state is TrialState.FAIL
+
+
+def test_trials_are_read_as_optuna_reads_them(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, other = pair
+    monkeypatch.setattr(tables, "CHUNK", 2)
+    space = {"b": FloatDistribution(0, 1), "a": CategoricalDistribution(["x", None, 3])}
+    inf, nan = float("inf"), float("nan")
+    for value, steps in ((1.5, {2: inf, 10: 0.5, 1: nan}), (inf, {}), (-inf, {0: -inf})):
+        notes = {"user_attrs": {"ü": [1, {"k": None}]}, "system_attrs": {"s": "t"}, "intermediate_values": steps}
+        mine.add_trial(create_trial(params={"b": 0.25, "a": None}, distributions=space, value=value, **notes))
+    other.enqueue_trial({"b": 1.0})
+    mine.ask(space)
+    mine.tell(mine.ask(), state=TrialState.FAIL)
+    plain = RDBStorage(f"sqlite:///{tmp_path}/s.db")
+    expected = plain.get_all_trials(mine._study_id)
+    plain.engine.dispose()
+    time.sleep(1.5 * REUSE_SECONDS)
+    for study in pair:
+        assert repr(study.get_trials(deepcopy=False)) == repr(expected), "NaN does not equal itself"
+    assert [t.number for t in mine.get_trials(states=(TrialState.FAIL,))] == [4]
+    with pytest.raises(KeyError):
+        mine._storage.get_all_trials(99)
+
+
+@pytest.mark.parametrize("answer_lost", [False, True])
+def test_what_is_kept_back_is_written_at_the_end(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, answer_lost: bool
+) -> None:
+    mine = pair[0]
+    database: Database = mine._storage._patience.storage
+    monkeypatch.setattr("rnn_sweep.storage.database.REUSE_SECONDS", 60.0)  # to read is to write first
+    mine.ask().suggest_float("x", 0, 1)
+    trial, third = mine.ask(), mine.ask()
+    trial.set_user_attr("first", 1)
+    with at_once(mine._storage):
+        trial.suggest_float("x", 0, 1)
+        with pytest.raises(ValueError, match="different distribution"):
+            third.suggest_categorical("x", [0, 1])
+        for value in (2, 3):
+            trial.set_user_attr("first", value)
+            trial.set_user_attr("second", value)
+        own, stored = mine.get_trials(deepcopy=False)[1], database._backend.get_trial(trial._trial_id)
+        assert (own.params, own.user_attrs) == (trial.params, {"first": 3, "second": 3})
+        assert (stored.params, stored.user_attrs) == ({}, {"first": 3})
+        if answer_lost:
+            tables.write_notes(database._backend.engine, trial._trial_id, database._held[trial._trial_id])
+    stored = database._backend.get_trial(trial._trial_id)
+    assert (stored.params, stored.user_attrs) == (trial.params, {"first": 3, "second": 3})
+
+
+def test_a_trial_ends_after_all_that_was_written_to_it(pair: Pair) -> None:
+    mine, other = pair
+    with at_once(mine._storage):
+        trial = mine.ask()
+        trial.set_user_attr("a", 1)
+        mine.tell(trial, 1.0)
+        (seen,) = other.get_trials(deepcopy=False)
+        assert (seen.value, seen.user_attrs) == (1.0, {"a": 1})

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal.hydra import Hydra
+from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, ReadonlyConfigError, ValidationError, read_write
 
 from rnn_sweep.sweep.compose import CachedLoader, cached
+from rnn_sweep.sweep.copies import QuickDictConfig
 from rnn_sweep.sweep.settings import parse_settings
 from rnn_sweep.sweep.sweeper import prepare
 
@@ -57,6 +61,29 @@ def test_same_as_hydra(app: Hydra, overrides: list[str]) -> None:
         assert OmegaConf.to_yaml(got) == OmegaConf.to_yaml(expected)
         assert OmegaConf.is_struct(got) == OmegaConf.is_struct(expected)
         got.x = 11  # a job may do with its configuration what it likes
+
+
+def test_copies_of_a_job_are_its_equals_and_share_nothing(app: Hydra) -> None:
+    master = compose(app)
+    loaders = (app.config_loader, cached(app.config_loader))
+    slow, quick = (loader.load_sweep_config(master, ["x=3"]) for loader in loaders)
+    assert isinstance(quick.hydra, QuickDictConfig)
+    for cfg in (slow, quick):
+        OmegaConf.set_readonly(cfg.hydra, True)
+        copied = copy.deepcopy(cfg)
+        with pytest.raises(ReadonlyConfigError):
+            copied.hydra.job.name = "other"
+        assert copied.hydra._get_parent() is copied
+        assert OmegaConf.get_type(copied, "hydra") is HydraConf
+        with read_write(copied.hydra):
+            copied.hydra.job.name = "other"
+            with pytest.raises(ValidationError):
+                copied.hydra.job.chdir = "neither"
+        assert cfg.hydra.job.name == "app"
+    assert OmegaConf.to_yaml(quick.hydra) == OmegaConf.to_yaml(slow.hydra)
+    travelled = pickle.loads(pickle.dumps(quick))  # noqa: S301 - our own
+    assert type(travelled.hydra) is DictConfig
+    assert travelled == slow
 
 
 def test_a_password_is_in_no_job(app: Hydra) -> None:
