@@ -117,6 +117,8 @@ MISTAKES = [
     (["+data.lengths=[1,2]"], ["data.lengths", "one value", "[1, 2]"]),
     (["objective=[]"], ["objective", "at least one"]),
     (["trial=3"], ["trial", "3"]),
+    (["trial={number: 1}"], ["trial is set by the sweeper", "{'number': 1}"]),
+    (["trial={number: a, study_name: b, storage: c}"], ["trial is set by the sweeper", "'a'"]),
 ]
 
 

@@ -205,6 +205,11 @@ def _objective(value: Any, task: str) -> tuple[str, ...]:
 
 
 def _trial(node: Any) -> Mapping[str, Any] | None:
-    if node is None or isinstance(node, dict):
-        return node
+    kinds = {"number": int, "study_name": str, "storage": str}  # a job of a grid has none of them
+    if node is None:
+        return None
+    if isinstance(node, dict):
+        right = [isinstance(node.get(key), kind) for key, kind in kinds.items()]
+        if all(right) or not kinds.keys() & node.keys():
+            return node
     raise UserError(f"trial is set by the sweeper; leave it null, got {node!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ class Loop:
     failure: Verdict | None = None
     """The latest failed trial."""
     _recent: list[bool] = field(default_factory=list)
-    _seconds: list[float] = field(default_factory=list)
+    _seconds: deque[float] = field(default_factory=lambda: deque(maxlen=100))
     _looked: float = -1e9
     _doubts: bool = False
     _start: float = field(default_factory=time.monotonic)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import statistics
 import time
-from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from rnn_sweep.sweep.study import counted
+from rnn_sweep.sweep.census import Census
 from rnn_sweep.sweep.verdict import End, Verdict
 
 if TYPE_CHECKING:
@@ -28,15 +26,13 @@ class Progress:
     """Counts, the best so far and the time left; use it as a context."""
 
     def __init__(self, study: Study, n_trials: int, slots: int, console: Console) -> None:
-        self._study = study
+        self._study, self._census = study, Census(study)
         self._n_trials = n_trials
         self._slots = slots
         self._console = console
         self._seconds: list[float] = []
         self._live = Live(self, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
-        self._best: FrozenTrial | None = None
-        self._compared: set[int] = set()
-        """Numbers of the trials that the best was chosen among: a complete one stays as it is."""
+        self._best: tuple[int, float] | None = None
         self._counts: dict[str, int] = {}
         self._began = time.monotonic()
 
@@ -84,34 +80,24 @@ class Progress:
         text = f"{ended}/{self._n_trials} ended, {c['running']} running, "
         text += f"{c['pruned']} pruned, {c['fail']} failed"
         if self._best is not None:
-            text += f", best {self._best.values[0]:.6g} (trial {self._best.number})"
+            text += f", best {self._best[1]:.6g} (trial {self._best[0]})"
         if self._seconds and ended < self._n_trials:
             left = (self._n_trials - ended) * statistics.fmean(self._seconds[-20:]) / self._slots
             text += f", ETA {_clock(left)}"
         return text
 
     def _recount(self) -> None:
-        from optuna.trial import TrialState
-
-        trials = counted(self._study.get_trials(deepcopy=False))
-        states = collections.Counter(t.state for t in trials)
-        self._counts = {state.name.lower(): states[state] for state in TrialState}
+        self._counts = self._census.states()
         if len(self._study.directions) == 1:
-            fresh = [t for t in trials if t.state is TrialState.COMPLETE and t.number not in self._compared]
-            self._compared.update(t.number for t in fresh)
-            self._best = _best([*fresh, *([self._best] if self._best else [])], self._study)
+            self._best = self._census.best()
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
     """The best complete trial that meets all constraints, the first of equals; for one objective."""
+    from optuna.study import StudyDirection
     from optuna.trial import TrialState
 
-    return _best(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)), study)
-
-
-def _best(complete: Sequence[FrozenTrial], study: Study) -> FrozenTrial | None:
-    from optuna.study import StudyDirection
-
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     feasible = [t for t in complete if all(v <= 0 for v in t.constraints.values())]
     sign = -1.0 if study.directions[0] is StudyDirection.MAXIMIZE else 1.0
     return min(feasible, key=lambda t: (sign * float(t.values[0]), t.number), default=None)

@@ -1,7 +1,7 @@
-"""The long form, ``python -m tests.faults [TIMES]``: file by file, each so often, and then the table of the page.
+"""The long form, ``python -m tests.faults [TIMES]``: file by file, each so often, and at the end the table of the page.
 
 Files that have passed so often are not run again while the product stays as it is, so that a run that was stopped can
-be gone on with. A file that fails ends it, and begins again at its first time.
+be gone on with. A file that fails ends it, loses its rows, and begins again at its first time.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ def passes(file: str, notes: Path) -> bool:
 
 def main(times: int) -> int:
     ledger = Ledger(ROOT / ".faults")
-    for _ in range(times):
-        for file in [each for each in FILES if ledger.passed(each) < times]:
-            with tempfile.TemporaryDirectory() as folder:
-                notes = Path(folder) / "notes.jsonl"
-                if not passes(file, notes):
-                    ledger.drop(file)
-                    return 1
-                ledger.add(file, notes)
-    ledger.write(FILES)
-    print(f"all have passed: see {PAGE}")
+    try:
+        for _ in range(times):
+            for file in [each for each in FILES if ledger.passed(each) < times]:
+                with tempfile.TemporaryDirectory() as folder:
+                    notes = Path(folder) / "notes.jsonl"
+                    if not passes(file, notes):
+                        ledger.drop(file)
+                        return 1
+                    ledger.add(file, notes)
+    finally:
+        ledger.write(FILES)
+        print(f"what has passed: {PAGE}")
     return 0
 
 

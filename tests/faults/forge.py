@@ -18,7 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = ROOT / "run.py"
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 240
+"""After which a row hangs; most take a second."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,26 +115,36 @@ class Campaign:
 
     def trials(self) -> list[FrozenTrial]:
         """The study's trials as they are stored now; none before there is a study."""
-        path = Path(self.url.partition("://")[2].replace("//", "/"))
-        server = self.url.startswith("postgresql")
-        if not (server or path.exists()):
-            return []
-        storage = open_storage(self.url)
-        try:
-            return optuna.load_study(study_name=self.name, storage=storage).get_trials(deepcopy=False)
-        except KeyError:
-            return []
-        finally:
-            if server:
-                close(storage)
+        with self._looking() as look:
+            return look()
 
     def wait_for(self, process: subprocess.Popen[str], condition: Callable[[list[FrozenTrial]], Any]) -> bool:
         """Wait until ``condition`` of the trials is true; False when the sweeper ended before."""
-        while process.poll() is None:
-            if condition(self.trials()):
-                return True
-            time.sleep(0.05)
+        with self._looking() as look:
+            while process.poll() is None:
+                if condition(look()):
+                    return True
+                time.sleep(0.05)
         return False
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[Callable[[], list[FrozenTrial]]]:
+        """Trials at any moment; what is read of a long study is read once."""
+        path = Path(self.url.partition("://")[2].replace("//", "/"))
+        server = self.url.startswith("postgresql")
+        found: list[optuna.Study] = []
+        with contextlib.ExitStack() as stack:
+
+            def look() -> list[FrozenTrial]:
+                if not found and (server or path.exists()):
+                    storage = open_storage(self.url)
+                    if server:
+                        stack.callback(close, storage)
+                    with contextlib.suppress(KeyError):
+                        found.append(optuna.load_study(study_name=self.name, storage=storage))
+                return found[0].get_trials(deepcopy=False) if found else []
+
+            yield look
 
     def wait_for_another(self, process: subprocess.Popen[str]) -> None:
         """Wait until one more trial has ended than now."""

@@ -46,14 +46,18 @@ class Ledger:
         shutil.rmtree(self._folder / test_file, ignore_errors=True)
 
     def write(self, test_files: Sequence[str], page: Path = PAGE) -> None:
-        """Put the table of what was noted in its place on the page. All tests have passed, hence nothing was lost."""
+        """Put the table of what was noted in its place on the page, and say what is still to pass.
+
+        All tests of a file have passed, hence nothing was lost.
+        """
         tried: Counter[tuple[str, str]] = Counter()
         for test, fault, times in (line for file in test_files for line in self._lines(file)):
             tried[test, fault] += times
+        head = [f"Times in a row that all of it has passed: {min(map(self.passed, test_files))}."]
+        if missing := [f"`{file}`" for file in test_files if not self.passed(file)]:
+            head[0] += f" Still to pass since the product's last change, and without rows: {', '.join(missing)}."
         rows = [f"| {fault} | {n} of {n} | `FAULTS=long pytest {test}` |" for (test, fault), n in sorted(tried.items())]
-        times = min(map(self.passed, test_files))
-        head = [f"Times in a row that all of it has passed: {times}.", "", "| fault | nothing lost | command |"]
-        table = "\n".join([*head, "|---|---|---|", *rows])
+        table = "\n".join([*head, "", "| fault | nothing lost | command |", "|---|---|---|", *rows])
         before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
         _, end, after = rest.partition(END)
         if not (begin and end):

@@ -10,8 +10,8 @@ from tests.faults.hostile import rows
 
 EXPECTED = {"outputs", "multirun", "studies", "mlflow.db", "mlflow.db.lock", "mlruns"}
 """What a run that works may leave in its folder."""
-LINES = 20
-"""Of the longest message: Hydra's own about an override that it cannot parse, with the options."""
+LINES = 30
+"""Of the longest message: Hydra's own about an option that is not there, with those of ``experiment``."""
 
 
 def faults(row: list[str], status: int, text: str, left: set[str]) -> list[str]:

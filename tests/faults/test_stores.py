@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sqlite3
+import statistics
 import subprocess
 import sys
 import time
@@ -40,14 +41,21 @@ def outboxes(campaign: Campaign) -> list[Path]:
     return list(campaign.folder.rglob(OUTBOX))
 
 
-def longest_pause(campaign: Campaign) -> float:
-    """The longest time between two epochs of one trial, in seconds."""
-    pauses = []
-    for log in campaign.folder.glob("multirun/*/*/*/run.log"):
+def pauses(campaign: Campaign, logs: str) -> list[float]:
+    """The seconds between two epochs of each run whose log is there."""
+    found = []
+    for log in campaign.folder.glob(logs):
         times = re.findall(r"^\[(\S+ \S+)\]\[rnn_sweep.display\]\[INFO\] - epoch", log.read_text(), re.MULTILINE)
         stamps = [datetime.strptime(each, "%Y-%m-%d %H:%M:%S,%f") for each in times]
-        pauses += [(b - a).total_seconds() for a, b in itertools.pairwise(stamps)]
-    return max(pauses)
+        found += [(b - a).total_seconds() for a, b in itertools.pairwise(stamps)]
+    return found
+
+
+def epochs_of(campaign: Campaign, seconds: float) -> int:
+    """How many epochs of a small run take so long on this machine as busy as it is."""
+    run = campaign.launch(*settings(60), "tracking=off", "hydra.run.dir=measured")
+    campaign.finish(run)
+    return round(seconds / statistics.mean(pauses(campaign, "measured/run.log")))
 
 
 def test_mlflows_server_goes_and_its_records_are_delivered_later(campaign: Campaign, record: Record) -> None:
@@ -77,7 +85,7 @@ def test_mlflows_server_goes_and_its_records_are_delivered_later(campaign: Campa
 @pytest.mark.parametrize("how", ["stopped", "hangs"])
 @pytest.mark.parametrize("launcher", ["fused", "processes"])
 def test_mlflows_server_is_away_for_a_minute(campaign: Campaign, record: Record, launcher: str, how: str) -> None:
-    folder, epochs = campaign.folder / "server", 2500
+    folder, epochs = campaign.folder / "server", min(2500, max(200, epochs_of(campaign, 1.5 * SECONDS)))
     folder.mkdir()
     few = ["hydra.sweeper.n_trials=2", "hydra/sweeper/pruner=none", f"hydra/launcher={launcher}"]
     with serving(folder, "server") as campaign.tracking:
@@ -93,7 +101,9 @@ def test_mlflows_server_is_away_for_a_minute(campaign: Campaign, record: Record,
         while outboxes(campaign) and sync(campaign.folder).returncode:
             time.sleep(1)
         check_whole(campaign, 2, epochs)
-    assert longest_pause(campaign) < 1, "the store's absence has held training up"
+    between = pauses(campaign, "multirun/*/*/*/run.log")
+    # A second, and what an epoch may take on a machine that others keep busy.
+    assert max(between) < 1 + 5 * statistics.median(between), "the store's absence has held training up"
     record(f"MLflow's server {how} for {SECONDS} s, launcher {launcher}")
 
 
