@@ -12,7 +12,8 @@ from tests.faults.conftest import LONG, Record
 from tests.faults.harness import SMALL, STUBBORN, Campaign, check_whole, kill, pause, seeded, worker_processes
 
 STORES = {"journal": "", "sqlite": "sqlite:///study.db"}
-KILLS = 9 if LONG else 1
+KILLS = 12 if LONG else 1
+"""Of each kind in each store: 50 in all, with those of workers."""
 
 
 def absolute(campaign: Campaign, store: str) -> str:
