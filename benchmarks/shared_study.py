@@ -1,8 +1,8 @@
 """Several sweepers on one study in a real PostgreSQL: trials a second in all, and whether the budget was kept.
 
 Run ``python benchmarks/shared_study.py [trials] [sweepers] [overrides…]`` (2,000, 4). The trials cost nothing, so what
-is measured is the sweepers and the database, all on this machine. Half of that is Hydra's own work for a job:
-``hydra.output_subdir=null hydra/job_logging=disabled`` leaves out the files that it writes for each.
+is measured is the sweepers and the database, all on this machine. Half of that is what Hydra does for a job and what
+TPE needs, which ``hydra/sweeper/sampler=random hydra.output_subdir=null hydra/job_logging=disabled`` leaves out.
 """
 
 from __future__ import annotations
