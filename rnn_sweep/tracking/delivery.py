@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _PARAMS_PER_BATCH = 100
 """MLflow's limit of parameters in one ``log_batch``."""
+METRICS_PER_BATCH = 1000
+"""MLflow's limit of metrics in one ``log_batch``."""
 _HOPELESS = frozenset(
     {
         *("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE", "INVALID_STATE"),
@@ -76,17 +78,21 @@ class Delivery:
             )
         }
 
-    def bring(self, record: Record) -> None:
-        """Deliver one record.
+    def bring(self, *records: Record) -> None:
+        """Deliver one record, or several epochs at once, of at most :data:`METRICS_PER_BATCH` metrics in all.
 
         Raises:
-            Exception: the store did not take it; see :func:`may_pass`.
+            Exception: the store did not take them; see :func:`may_pass`.
         """
-        if self.run_id is None and record.kind != "create":
+        first = records[0]
+        if self.run_id is None and first.kind != "create":
             return  # the store refused to create the run
-        more = {} if record.model is None else {"model": record.model}
+        more = {} if first.model is None else {"model": first.model}
         with quiet():
-            self._kinds[record.kind](**record.content, **more)
+            if len(records) > 1:
+                self._log_epochs([record.content for record in records])
+            else:
+                self._kinds[first.kind](**first.content, **more)
 
     @property
     def _store(self) -> Store:
@@ -126,14 +132,22 @@ class Delivery:
             self._store.client.log_artifacts(self._id, folder)
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], time: int) -> None:
-        """Record an epoch's metrics, unless the run has that epoch: a batch is written whole or not at all."""
+        """Record an epoch's metrics, unless the run has that epoch."""
+        self._log_epochs([{"epoch": epoch, "metrics": metrics, "time": time}])
+
+    def _log_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Record the epochs that the run does not have: a batch is written whole or not at all."""
         if self._epochs is None:
-            key = next(iter(metrics), None)
+            key = next(iter(rows[0]["metrics"]), None)
             points = self._store.client.get_metric_history(self._id, key) if key else ()
             self._epochs = {point.step for point in points}
-        if epoch not in self._epochs:
-            self._store.client.log_batch(self._id, metrics=_entries(metrics, epoch, time))
-            self._epochs.add(epoch)
+        new = {row["epoch"]: row for row in reversed(rows) if row["epoch"] not in self._epochs}
+        entries = [
+            entry for epoch in sorted(new) for entry in _entries(new[epoch]["metrics"], epoch, new[epoch]["time"])
+        ]
+        if entries:
+            self._store.client.log_batch(self._id, metrics=entries)
+        self._epochs |= set(new)
 
     def final(self, metrics: Mapping[str, float], step: int, time: int) -> None:
         """Record final metrics, but for those that the run has."""

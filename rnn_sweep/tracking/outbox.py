@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from rnn_sweep.tracking.delivery import Delivery, Record, may_pass
+from rnn_sweep.tracking.delivery import METRICS_PER_BATCH, Delivery, Record, may_pass
 from rnn_sweep.tracking.masks import first_line, mask
 
 FILE = "mlflow-outbox.jsonl"
@@ -36,6 +36,8 @@ class Outbox:
         self.pending: deque[Record] = deque()
         self.path = None if folder is None else folder / FILE
         self._closed = False
+        self._singly = False
+        """Whether the store has refused several epochs at once: it is then seen which of them it takes."""
         self._file = None if self.path is None else _open(self.path)
         config = delivery.config
         self._write({"uri": mask(config.uri), "experiment": config.experiment, "run_id": delivery.run_id})
@@ -50,25 +52,41 @@ class Outbox:
         """Wait until the store has all records, unless it is known not to answer; True when it has them."""
         return _courier.wait(self, seconds)
 
-    def bring_one(self) -> None:
-        """Deliver the oldest record; called by the courier alone.
+    def bring_next(self) -> None:
+        """Deliver the oldest record, and the epochs that follow where it is one; called by the courier alone.
 
         Raises:
             Exception: it has to be brought again later.
         """
-        record, before = self.pending[0], self.delivery.run_id
+        records, before = self._next(), self.delivery.run_id
         try:
-            self.delivery.bring(record)
+            self.delivery.bring(*records)
         except Exception as error:
             if may_pass(error):
                 raise
+            if len(records) > 1:
+                self._singly = True
+                return
             reason = first_line(error, self.delivery.config.uri)
-            _log.error("run %s: %s not recorded: %s", self.delivery.run_id, record.kind, reason)
+            _log.error("run %s: %s not recorded: %s", self.delivery.run_id, records[0].kind, reason)
         if self.delivery.run_id != before:
             self._write({"run_id": self.delivery.run_id})
-        self.pending.popleft()
+        for _ in records:
+            self.pending.popleft()
         if self._closed and not self.pending:
             self._remove()
+
+    def _next(self) -> list[Record]:
+        """What is brought at once: thousands of epochs may have waited for a store that was away."""
+        found = [self.pending[0]]
+        size = len(found[0].content.get("metrics", ()))
+        for i in range(1, len(self.pending)):  # by index: others append at the same time
+            record = self.pending[i]
+            size += len(record.content.get("metrics", ()))
+            if self._singly or found[0].kind != "epoch" or record.kind != "epoch" or size > METRICS_PER_BATCH:
+                break
+            found.append(record)
+        return found
 
     def _write(self, line: dict[str, object]) -> None:
         if self._file is None:
@@ -156,7 +174,7 @@ class _Courier:
                     self._changed.wait()
                 outbox = self._waiting[0]
             try:
-                outbox.bring_one()
+                outbox.bring_next()
             except Exception as error:
                 self._note(outbox, error)
                 time.sleep(pause)

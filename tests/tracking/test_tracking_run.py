@@ -196,11 +196,13 @@ def test_a_store_that_breaks_in_the_middle_does_not_end_the_run(config, client, 
     run.log_epoch(2, {"val/loss": 0.5})
     assert not run.flush()
     assert "the tracking store does not answer" in caplog.text
-    run.log_epoch(3, {"val/loss": 0.4})
+    for number in range(3, 1500):  # more than one batch takes
+        run.log_epoch(number, {"val/loss": 1 / number})
     hidden.replace(tmp_path / "mlflow.db")
     while not run.flush():
         time.sleep(0.05)
-    assert [p.step for p in client.get_metric_history(run.run_id, "val/loss")] == [1, 2, 3]
+    kept = [(p.step, p.value) for p in client.get_metric_history(run.run_id, "val/loss")]
+    assert sorted(kept) == [(number, 1 / number) for number in range(1, 1500)]
 
 
 def test_tracking_turned_off_records_nothing(tmp_path) -> None:
