@@ -108,6 +108,7 @@ def test_a_grid_is_one_parent_with_its_jobs(run: Run, tmp_path: Path) -> None:
     assert best.data.params["seed"] == str(number + 1)
     assert f"Trial {number} has the highest val/accuracy" in parent.data.tags["mlflow.note.content"]
     assert "Leaderboard of grid" in done.stdout
+    assert "study created" not in done.stderr
     (page,) = (tmp_path / "mlruns").glob(f"*/{parent.info.run_id}/artifacts/report.html")
     assert f"seed={number + 1}</pre>" in page.read_text()  # the command of the best run ends with what is its own
     assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}

@@ -65,6 +65,7 @@ def as_study(grid: Grid) -> Study | None:
     begun = {tuple(_own(yaml.safe_load(path.read_text()))) for path in _new(grid, "overrides.yaml")}
     dists = {key: _distribution([job.values[key] for job in grid.jobs]) for key in grid.space}
     dists = {key: dist for key, dist in dists.items() if not dist.single()}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     with quiet():
         study = optuna.create_study(study_name=grid.name, directions=[_direction(name) for name in grid.objectives])
         study.set_metric_names(list(grid.objectives))
