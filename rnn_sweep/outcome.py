@@ -14,6 +14,11 @@ A run has one of the two, as ``train/…``, ``val/…`` and ``test/…``.
 """
 
 
+def maximized(metric: str) -> bool:
+    """Whether more of a metric is better; less is, of losses, parameters and seconds."""
+    return metric.rpartition("/")[2] in (*SCORES, "images_per_second")
+
+
 class State(str, Enum):
     """How a run ended."""
 

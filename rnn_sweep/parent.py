@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from rnn_sweep.config import Config, parse
 from rnn_sweep.errors import UserError
-from rnn_sweep.outcome import SCORES, State
+from rnn_sweep.outcome import SCORES, State, maximized
 
 if TYPE_CHECKING:
     from rnn_sweep.tracking import Run
@@ -124,7 +124,7 @@ def _read_back(config: Config, parent_run_id: str) -> dict[str, Any]:
     runs = sweeps.children(config.tracking, parent_run_id)
     counts = Counter(run.state for run in runs)
     told = f"{len(runs)} runs: {', '.join(f'{n} {state}' for state, n in counts.most_common())}."
-    key, sign = _RECORDED.get(config.objective[0], ("", 1))
+    key, sign = _RECORDED.get(config.objective[0], ""), 1 if maximized(config.objective[0]) else -1
     done = [run for run in runs if run.state == State.COMPLETE.value and key in run.metrics]
     if not done:
         return {"counts": counts, "note": told}
@@ -134,11 +134,8 @@ def _read_back(config: Config, parent_run_id: str) -> dict[str, Any]:
     return {"counts": counts, "best": {"values": [value], "run_id": best.run_id}, "note": note}
 
 
-_RECORDED = {f"val/{score}": (f"val/{score}_best", 1) for score in SCORES} | {
-    "parameters": ("parameters", -1),
-    "seconds": ("seconds", -1),
-}
-"""Objectives whose value a run keeps: the metric that holds it, and whether more is better (1) or worse (-1)."""
+_RECORDED = {f"val/{score}": f"val/{score}_best" for score in SCORES} | {key: key for key in ("parameters", "seconds")}
+"""Objectives whose value a run keeps, by the metric that holds it."""
 
 
 def _metrics(summary: Mapping[str, Any], objectives: tuple[str, ...]) -> dict[str, float]:

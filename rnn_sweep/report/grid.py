@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.console import Console
 
-from rnn_sweep.outcome import SCORES, State
+from rnn_sweep.outcome import State, maximized
 from rnn_sweep.report.write import write
 from rnn_sweep.storage import quiet
 from rnn_sweep.sweep import record
+from rnn_sweep.sweep.ending import told
 from rnn_sweep.sweep.results import Command, leaderboard
 
 if TYPE_CHECKING:
@@ -50,9 +51,8 @@ def tell(grid: Grid) -> dict[str, Any]:
         console.print(leaderboard(study))
     console.print(f"report: {report.page}", soft_wrap=True, markup=False, highlight=False)
     best = report.facts.best
-    told = best and {"number": best.number, "values": best.values, "run_id": best.user_attrs["run_id"]}
     files = [str(path) for path in (report.page, *report.pictures)]
-    return {"counts": report.facts.counts, "best": told, "note": report.note, "files": files}
+    return {"counts": report.facts.counts, "best": best and told(best), "note": report.note, "files": files}
 
 
 def as_study(grid: Grid) -> Study | None:
@@ -127,8 +127,7 @@ def _own(overrides: Sequence[str]) -> list[str]:
 def _direction(objective: str) -> StudyDirection:
     from optuna.study import StudyDirection
 
-    more = objective.rpartition("/")[2] in (*SCORES, "images_per_second")
-    return StudyDirection.MAXIMIZE if more else StudyDirection.MINIMIZE
+    return StudyDirection.MAXIMIZE if maximized(objective) else StudyDirection.MINIMIZE
 
 
 def _label(value: Any) -> Any:

@@ -58,7 +58,7 @@ def summary(study: Study, reason: Reason, command: Command, written: Report | No
     return {
         "reason": reason.value,
         "trials": len(studies.counted(trials)),
-        "best": _told(best[0]) if best else None,
+        "best": told(best[0]) if best else None,
         "counts": tally.counts(trials),
         "epochs": epochs and {"trained": epochs.trained, "saved": epochs.saved},
         "command": command.resume(study.study_name),
@@ -67,7 +67,8 @@ def summary(study: Study, reason: Reason, command: Command, written: Report | No
     }
 
 
-def _told(trial: FrozenTrial) -> dict[str, Any]:
+def told(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial as the summary has the best one."""
     run_id = trial.user_attrs.get("run_id")
     return {"number": trial.number, "values": list(trial.values), "params": trial.params, "run_id": run_id}
 
