@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +40,8 @@ class Outbox:
         self._singly = False
         """Whether the store has refused several epochs at once: it is then seen which of them it takes."""
         self._file = None if self.path is None else _open(self.path)
+        self._complete = True
+        """Whether the file has every record; only then another line may follow."""
         config = delivery.config
         self._write({"uri": mask(config.uri), "experiment": config.experiment, "run_id": delivery.run_id})
 
@@ -89,18 +92,19 @@ class Outbox:
         return found
 
     def _write(self, line: dict[str, object]) -> None:
-        if self._file is None:
+        if self._file is None or not self._complete:
             return
         try:
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
-        except OSError as error:  # the disk is full: memory is what is left
+        except OSError as error:  # the disk is full: memory is what is left, and the file stays open as it is claimed
             _log.warning("%s cannot be written (%s)", self.path, error.strerror)
-            self._file = None
+            self._complete = False
 
     def _remove(self) -> None:
         if self._file is not None and self.path is not None:
-            self._file.close()
+            with suppress(OSError):  # of a full disk: what was not written is of no use any more
+                self._file.close()
             self.path.unlink(missing_ok=True)
 
 

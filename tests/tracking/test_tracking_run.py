@@ -205,6 +205,18 @@ def test_a_store_that_breaks_in_the_middle_does_not_end_the_run(config, client, 
     assert sorted(kept) == [(number, 1 / number) for number in range(1, 1500)]
 
 
+def test_a_full_disk_leaves_no_outbox_behind(config, client, tmp_path, caplog) -> None:
+    waiting = tmp_path / "out" / "mlflow-outbox.jsonl"
+    waiting.parent.mkdir()
+    waiting.symlink_to("/dev/full")
+    run = start(config, output_dir=tmp_path / "out")
+    run.log_epoch(1, {"val/loss": 1.0})
+    run.finish(State.COMPLETE, {}, [], None, None, [])
+    assert caplog.text.count("cannot be written (No space left on device)") == 1
+    assert client.get_run(run.run_id).data.metrics["val/loss"] == 1.0
+    assert not waiting.is_symlink()
+
+
 def test_tracking_turned_off_records_nothing(tmp_path) -> None:
     run = start(TrackingConfig(enabled=False))
     run.log_epoch(1, {"val/loss": 1.0})
