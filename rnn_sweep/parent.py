@@ -54,10 +54,8 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None, sp
     tags = {"sweep": name} | ({"sweep.storage": storage} if storage else {})
     if known is None and storage is not None:  # killed before the study knew of it, or another sweeper is about to
         known = tracking.find_open(config.tracking, tags)
-    folder = Path()
-    if storage is None:
-        folder = Path(str(cfg.hydra.sweep.dir))
-        folder.mkdir(parents=True, exist_ok=True)  # where its records wait for a store that does not answer
+    folder = Path(str(cfg.hydra.sweep.dir)).absolute()
+    folder.mkdir(parents=True, exist_ok=True)  # where its records wait for a store that does not answer
     run = tracking.start_run(
         config.tracking,
         params={"study": study, "objective": ", ".join(config.objective), "space": dict(space)},
@@ -66,7 +64,7 @@ def begin(cfg: DictConfig, name: str, storage: str | None, known: str | None, sp
         run_id=known,
         run_name=name,
         tags=tags,
-        on_disk=storage is None,  # of a study's sweep the next sweeper takes care
+        shared=storage is not None,  # of a study's sweep that was killed the next sweeper takes care
     )
     if run.run_id is not None:
         _open[run.run_id] = Parent(run, config)
@@ -99,9 +97,7 @@ def end(parent_run_id: str | None, summary: Mapping[str, Any]) -> None:
     tags = {"command": str(summary.get("command", "")), sweeps.NOTE: str(summary.get("note", ""))}
     if best is not None and best["run_id"] is not None:
         tags["best_run_id"] = str(best["run_id"])
-    sweeps.annotate(
-        tracking,
-        parent_run_id,
+    parent.run.add(
         metrics=_metrics(summary, parent.config.objective),
         tags={key: text for key, text in tags.items() if text},
         files=[Path(file) for file in summary.get("files", [])],

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rnn_sweep.config import TrackingConfig
     from rnn_sweep.models import RecurrentClassifier
 
+TAG_LENGTH = 5000
+"""Longest tag value, in characters, that every MLflow store takes."""
 _PARAMS_PER_BATCH = 100
 """MLflow's limit of parameters in one ``log_batch``."""
 METRICS_PER_BATCH = 1000
@@ -73,6 +75,7 @@ class Delivery:
                 "curves",
                 "model",
                 "file",
+                "summary",
                 "close",
                 "abandon",
             )
@@ -188,6 +191,16 @@ class Delivery:
     def file(self, path: str) -> None:
         """Record a file of the run's folder as it is."""
         self._store.client.log_artifact(self._id, str(self.folder / path))
+
+    def summary(self, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[str], time: int) -> None:
+        """Record what came out of a sweep, also on a run that has ended: the latest metrics and tags hold."""
+        from mlflow.entities import RunTag
+
+        found = [RunTag(key, value[:TAG_LENGTH]) for key, value in tags.items()]
+        self._store.client.log_batch(self._id, metrics=_entries(metrics, 0, time), tags=found)
+        for file in files:
+            folder = "pictures" if file.endswith(".png") else None
+            self._store.client.log_artifact(self._id, file, folder)
 
     def close(self, status: str, tags: Mapping[str, str], end: int) -> None:
         """Close the run; ``end`` in milliseconds since 1970."""

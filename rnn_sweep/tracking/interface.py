@@ -33,6 +33,9 @@ class Run(Protocol):
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record the metrics of one epoch. An epoch that a resumed run has already is not recorded twice."""
 
+    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]) -> None:
+        """Record results of a sweep, the latest of which hold; pictures go to the folder ``pictures``."""
+
     def finish(
         self,
         state: State,
@@ -67,6 +70,9 @@ class NullRun:
     ui_hint: str | None = None
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]) -> None:
         """Do nothing."""
 
     def finish(

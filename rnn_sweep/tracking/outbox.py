@@ -30,9 +30,10 @@ class Outbox:
     Args:
         delivery: what brings them into the store.
         folder: where they lie until then; None keeps them in memory alone.
+        shared: whether others may be at work on the run, so that this process's end is not the run's.
     """
 
-    def __init__(self, delivery: Delivery, folder: Path | None) -> None:
+    def __init__(self, delivery: Delivery, folder: Path | None, *, shared: bool = False) -> None:
         self.delivery = delivery
         self.pending: deque[Record] = deque()
         self.path = None if folder is None else folder / FILE
@@ -43,7 +44,8 @@ class Outbox:
         self._complete = True
         """Whether the file has every record; only then another line may follow."""
         config = delivery.config
-        self._write({"uri": mask(config.uri), "experiment": config.experiment, "run_id": delivery.run_id})
+        head = {"uri": mask(config.uri), "experiment": config.experiment, "run_id": delivery.run_id}
+        self._write(head | ({"shared": True} if shared else {}))
 
     def put(self, record: Record) -> None:
         """Hand over a record; returns at once."""
@@ -111,11 +113,15 @@ class Outbox:
 def _open(path: Path) -> IO[str] | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8")
+        file = path.open("a", encoding="utf-8")
     except OSError as error:
         _log.warning("%s cannot be written (%s)", path, error.strerror)
         return None
-    claim(file)
+    if not claim(file):  # of another process in the same folder: memory is what is left
+        file.close()
+        return None
+    with suppress(OSError):  # no file that could be cut: a device
+        file.truncate(0)
     return file
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.outcome import State
-from rnn_sweep.tracking.delivery import Record
+from rnn_sweep.tracking.delivery import TAG_LENGTH, Record
 from rnn_sweep.tracking.masks import mask, scrub
 from rnn_sweep.tracking.outbox import Outbox
 from rnn_sweep.tracking.store import Store
@@ -29,8 +29,6 @@ _STATUS = {
     State.DIVERGED: "FINISHED",
     State.INTERRUPTED: "KILLED",
 }
-TAG_LENGTH = 5000
-"""Longest tag value, in characters, that every MLflow store takes."""
 PATIENCE_SECONDS = 60.0
 """How long the end of a run waits for a store that answers, but slowly."""
 
@@ -61,6 +59,11 @@ class MlflowRun:
         """See :meth:`Run.log_epoch`."""
         self._last_epoch = max(self._last_epoch, epoch)
         self._put("epoch", epoch=epoch, metrics=_floats(metrics), time=_now())
+
+    def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]) -> None:
+        """See :meth:`Run.add`."""
+        paths = [str(file.absolute()) for file in files]
+        self._put("summary", metrics=_floats(metrics), tags=dict(tags), files=paths, time=_now())
 
     def finish(
         self,

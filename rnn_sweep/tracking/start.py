@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from rnn_sweep.errors import UserError
 from rnn_sweep.provenance import source_tags, version_tags
 from rnn_sweep.tracking import outbox
-from rnn_sweep.tracking.delivery import Delivery, Record, may_pass
+from rnn_sweep.tracking.delivery import TAG_LENGTH, Delivery, Record, may_pass
 from rnn_sweep.tracking.interface import NullRun, Run
 from rnn_sweep.tracking.masks import first_line, mask, plain, unusable
 from rnn_sweep.tracking.params import flatten
-from rnn_sweep.tracking.run import TAG_LENGTH, MlflowRun, ui_hint
+from rnn_sweep.tracking.run import MlflowRun, ui_hint
 from rnn_sweep.tracking.store import open_store
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def start_run(
     run_name: str | None = None,
     tags: Mapping[str, str] | None = None,
     script: Path | None = None,
-    on_disk: bool = True,
+    shared: bool = False,
     patient: bool = False,
 ) -> Run:
     """Open a run and record what it is made from.
@@ -45,13 +45,14 @@ def start_run(
         config: where to record.
         params: the resolved configuration, nested.
         overrides: what the user typed, one override each.
-        output_dir: the run's output folder, recorded as a tag.
+        output_dir: the run's output folder, recorded as a tag. Where it exists, records wait in it for a store that
+            does not answer; else in memory.
         parent_run_id: run under which the UI shows this one.
         run_id: go on with this run instead of opening another.
         run_name: shown in the UI; ``config.run_name`` when None, and one that MLflow invents when both are.
         tags: added to ``config.tags``; of a run that goes on, they replace those that it has.
         script: the user's script, whose repository is recorded; None is the script of this process.
-        on_disk: let records wait for a store that does not answer in ``output_dir``, where it exists; else in memory.
+        shared: others may be at work on the run, so that ``rnn-sweep sync`` does not close it for this process's death.
         patient: open the run later where the store does not answer; for one that was checked at the start of a sweep.
 
     Raises:
@@ -77,8 +78,7 @@ def start_run(
         }
         now = time.time_ns() // 1_000_000
         first = Record("create", {"tags": all_tags, "run_name": run_name or config.run_name, "start": now})
-    folder = output_dir if on_disk and output_dir.is_dir() else None
-    run = _open(config, run_id, first, output_dir.absolute(), folder, flat, patient)
+    run = _open(config, run_id, first, output_dir, flat, patient=patient, shared=shared)
     run.log_params(flat)
     if not run_id:
         run.log_texts({"config.yaml": _yaml(tree), "overrides.yaml": _yaml(shown)})
@@ -90,12 +90,14 @@ def _open(
     run_id: str | None,
     first: Record,
     folder: Path,
-    waiting: Path | None,
     params: Mapping[str, str],
+    *,
     patient: bool,
+    shared: bool,
 ) -> MlflowRun:
     """Bring the first record at once, so that the run has an id; later, where one may be patient."""
-    delivery = Delivery(config, run_id, folder, resumed=run_id is not None)
+    delivery = Delivery(config, run_id, folder.absolute(), resumed=run_id is not None)
+    waiting = folder if folder.is_dir() else None
     hint = None
     try:
         if patient and outbox.failing():
@@ -112,10 +114,10 @@ def _open(
         if not (patient and may_pass(error)):
             raise error if isinstance(error, UserError) else unusable(config.uri, error) from error
         _log.info("the run is recorded once the store answers: %s", first_line(error, config.uri))
-        run = MlflowRun(outbox.Outbox(delivery, waiting), params, hint)
+        run = MlflowRun(outbox.Outbox(delivery, waiting, shared=shared), params, hint)
         run.put(first)
         return run
-    return MlflowRun(outbox.Outbox(delivery, waiting), params, hint)
+    return MlflowRun(outbox.Outbox(delivery, waiting, shared=shared), params, hint)
 
 
 def _check_known(delivery: Delivery, run_id: str) -> None:

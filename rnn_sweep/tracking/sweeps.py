@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnn_sweep.config import TrackingConfig
+from rnn_sweep.tracking.delivery import Delivery
 from rnn_sweep.tracking.masks import scrub
-from rnn_sweep.tracking.run import TAG_LENGTH
 from rnn_sweep.tracking.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -32,19 +32,9 @@ def annotate(
 
     What the store refuses is said in the log and costs nothing else.
     """
-    from mlflow.entities import Metric, RunTag
-
     store, now = open_store(config), time.time_ns() // 1_000_000
-    with recording(store, run_id, "summary"):
-        store.client.log_batch(
-            run_id,
-            metrics=[Metric(key, float(value), now, 0) for key, value in metrics.items()],
-            tags=[RunTag(key, value[:TAG_LENGTH]) for key, value in tags.items()],
-        )
-    with recording(store, run_id, "report"):
-        for file in files:
-            folder = "pictures" if file.suffix == ".png" else None
-            store.client.log_artifact(run_id, str(file), folder)
+    with recording(store, run_id, "what came out"):
+        Delivery(config, run_id, Path(), resumed=True).summary(metrics, tags, [str(file) for file in files], now)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,8 @@ def _sync(path: Path, file: IO[str], uri: str | None) -> Synced:
             file.seek(0, 2)
             file.write(f'{{"run_id": "{delivery.run_id}"}}\n')
             file.flush()
-    if not any(line.get("kind") == "close" for line in records) and (note := _bring(delivery, Record("abandon", {}))):
+    left = not head.get("shared") and not any(line.get("kind") == "close" for line in records)
+    if left and (note := _bring(delivery, Record("abandon", {}))):
         return Synced(path, delivery.run_id, note)
     path.unlink()
     return Synced(path, delivery.run_id)

@@ -15,6 +15,7 @@ from rnn_sweep.config import TrackingConfig
 from rnn_sweep.errors import UserError
 from rnn_sweep.models.recurrent import ModelSpec, RecurrentClassifier
 from rnn_sweep.outcome import State
+from rnn_sweep.tracking import sync
 
 EXAMPLE = np.zeros((1, 28, 28), np.float32)
 PARAMS = {"model": {"hidden_dim": 8}, "tracking": {"uri": "http://ann:s3cret@h"}, "trainer": {"resume": None}}
@@ -215,6 +216,39 @@ def test_a_full_disk_leaves_no_outbox_behind(config, client, tmp_path, caplog) -
     assert caplog.text.count("cannot be written (No space left on device)") == 1
     assert client.get_run(run.run_id).data.metrics["val/loss"] == 1.0
     assert not waiting.is_symlink()
+
+
+@pytest.mark.parametrize(("shared", "status"), [(False, "KILLED"), (True, "RUNNING")])
+def test_a_killed_process_ends_the_runs_that_are_its_own(config, client, tmp_path, shared, status) -> None:
+    (tmp_path / "out").mkdir()
+    killed = f"""
+import os
+from pathlib import Path
+from rnn_sweep import tracking
+from rnn_sweep.config import TrackingConfig
+run = tracking.start_run(TrackingConfig(), params={{}}, overrides=[], output_dir=Path("out"), shared={shared})
+run.log_epoch(1, {{"val/loss": 1.0}})
+os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", killed], cwd=tmp_path, check=False).returncode == 9
+    done = list(sync.sync(tmp_path))
+    assert [each.note for each in done] == [""]
+    kept = client.get_run(str(done[0].run_id))
+    assert (kept.info.status, kept.data.metrics["val/loss"]) == (status, 1.0)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_second_process_in_a_folder_leaves_the_firsts_outbox_alone(config, client, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    first = start(config, output_dir=tmp_path / "out")
+    first.flush()
+    before = (tmp_path / "out" / "mlflow-outbox.jsonl").read_text()
+    second = start(config, output_dir=tmp_path / "out")
+    second.finish(State.COMPLETE, {}, [], None, None, [])
+    assert (tmp_path / "out" / "mlflow-outbox.jsonl").read_text() == before
+    first.finish(State.COMPLETE, {}, [], None, None, [])
+    assert not list((tmp_path / "out").iterdir())
+    assert [client.get_run(run.run_id).info.status for run in (first, second)] == ["FINISHED"] * 2
 
 
 def test_tracking_turned_off_records_nothing(tmp_path) -> None:
