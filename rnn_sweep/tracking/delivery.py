@@ -200,7 +200,7 @@ class Delivery:
         self._store.client.log_batch(self._id, metrics=_entries(metrics, 0, time), tags=found)
         for file in files:
             folder = "pictures" if file.endswith(".png") else None
-            self._store.client.log_artifact(self._id, file, folder)
+            self._store.client.log_artifact(self._id, str(self.folder / file), folder)
 
     def close(self, status: str, tags: Mapping[str, str], end: int) -> None:
         """Close the run; ``end`` in milliseconds since 1970."""

@@ -62,7 +62,7 @@ class MlflowRun:
 
     def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]) -> None:
         """See :meth:`Run.add`."""
-        paths = [str(file.absolute()) for file in files]
+        paths = [self._path(file.absolute()) for file in files]
         self._put("summary", metrics=_floats(metrics), tags=dict(tags), files=paths, time=_now())
 
     def finish(
@@ -75,7 +75,6 @@ class MlflowRun:
         files: Sequence[Path],
     ) -> None:
         """See :meth:`Run.finish`."""
-        folder = self._outbox.delivery.folder
         ended = state is not State.INTERRUPTED  # else the run goes on: its model and final metrics are yet to come
         if ended and model is not None and example is not None:
             weights = next((file.name for file in files if file.suffix == ".safetensors"), None)
@@ -89,7 +88,7 @@ class MlflowRun:
             title = f"{state.value} after {len(history)} epochs"
             self._put("curves", history=[_floats(row) for row in history], metrics=_floats(metrics), title=title)
         for file in files:
-            self._put("file", path=str(file.relative_to(folder) if file.is_relative_to(folder) else file.absolute()))
+            self._put("file", path=self._path(file))
         self._close(_STATUS[state], {"state": state.value})
 
     def fail(self, error: BaseException, traceback_text: str) -> None:
@@ -110,6 +109,11 @@ class MlflowRun:
     def put(self, record: Record) -> None:
         """Hand over a record made elsewhere."""
         self._outbox.put(record)
+
+    def _path(self, file: Path) -> str:
+        """Within the run's folder where it is in there, so that this may be moved before its records are delivered."""
+        folder = self._outbox.delivery.folder
+        return str(file.relative_to(folder) if file.is_relative_to(folder) else file.absolute())
 
     def _put(self, kind: str, **content: object) -> None:
         self.put(Record(kind, content))

@@ -219,23 +219,28 @@ def test_a_full_disk_leaves_no_outbox_behind(config, client, tmp_path, caplog) -
 
 
 @pytest.mark.parametrize(("shared", "status"), [(False, "KILLED"), (True, "RUNNING")])
-def test_a_killed_process_ends_the_runs_that_are_its_own(config, client, tmp_path, shared, status) -> None:
+def test_a_killed_process_ends_the_runs_that_are_its_own(client, tmp_path, shared, status) -> None:
     (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").touch()
     killed = f"""
 import os
 from pathlib import Path
 from rnn_sweep import tracking
 from rnn_sweep.config import TrackingConfig
-run = tracking.start_run(TrackingConfig(), params={{}}, overrides=[], output_dir=Path("out"), shared={shared})
+out = Path("out").absolute()
+run = tracking.start_run(TrackingConfig(), params={{}}, overrides=[], output_dir=out, shared={shared})
 run.log_epoch(1, {{"val/loss": 1.0}})
+run.add({{}}, {{}}, [out / "report.html"])
 os._exit(9)
 """
     assert subprocess.run([sys.executable, "-c", killed], cwd=tmp_path, check=False).returncode == 9
+    (tmp_path / "out").rename(tmp_path / "moved")
     done = list(sync.sync(tmp_path))
     assert [each.note for each in done] == [""]
     kept = client.get_run(str(done[0].run_id))
     assert (kept.info.status, kept.data.metrics["val/loss"]) == (status, 1.0)
-    assert not list((tmp_path / "out").iterdir())
+    assert "report.html" in artifacts(client, kept.info.run_id)
+    assert [file.name for file in (tmp_path / "moved").iterdir()] == ["report.html"]
 
 
 def test_a_second_process_in_a_folder_leaves_the_firsts_outbox_alone(config, client, tmp_path) -> None:
