@@ -82,6 +82,7 @@ MISTAKES = [
     (["model.cell=lsmt"], ["model.cell", "lsmt", "did you mean 'lstm'"]),
     (["model=lstm", "model.nonlinearity=relu"], ["model.nonlinearity", "null", "relu"]),
     (["model=gru", "model.init=identity"], ["model.init", "identity", "gru"]),
+    (["model.init=chrono"], ["model.init", "chrono", "lstm and gru", "rnn"]),
     (["model.init=xavier"], ["model.init", "xavier", "orthogonal"]),
     (["model.dropout=1.0"], ["model.dropout", "[0, 1)", "1.0"]),
     (["model.dropout=nan"], ["model.dropout", "nan"]),

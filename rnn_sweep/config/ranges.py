@@ -54,6 +54,8 @@ def check_model(model: ModelConfig) -> None:
     _one_of("model.init", model.init, INITS)
     if model.cell == "rnn":
         _one_of("model.nonlinearity", str(model.nonlinearity), NONLINEARITIES)
+        if model.init == "chrono":
+            raise UserError("model.init=chrono is for the gates of model.cell=lstm and gru; got model.cell=rnn")
         return
     if model.nonlinearity is not None:
         rule = f"must be null for model.cell={model.cell}, whose gates fix it"

@@ -8,7 +8,7 @@ from typing import Any
 
 CELLS = ("rnn", "lstm", "gru")
 NONLINEARITIES = ("relu", "tanh")
-INITS = ("identity", "orthogonal", "default")
+INITS = ("identity", "orthogonal", "chrono", "default")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("fp32", "bf16")
 OBJECTIVES = {
@@ -43,7 +43,9 @@ class ModelConfig:
     dropout: float = 0.0
     """Probability in [0, 1), between layers, as in ``torch.nn.RNN``: without effect on one layer."""
     init: str = "default"
-    """``default`` (torch's uniform), ``orthogonal``, or ``identity`` (rnn only; Le et al. 2015, arXiv:1504.00941)."""
+    """``default`` (torch's uniform), ``orthogonal``, ``identity`` (rnn only; Le et al. 2015, arXiv:1504.00941), or
+    ``chrono`` (lstm and gru only: ``orthogonal``, with gates that begin by remembering; Tallec and Ollivier 2018,
+    arXiv:1804.11188)."""
     bidirectional: bool = False
     """A second set of cells in each layer reads the sequence backwards; the next layer, or the head, sees both."""
 

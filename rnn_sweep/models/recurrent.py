@@ -40,6 +40,8 @@ class ModelSpec:
     per_step: bool = False
     """One answer for each step of a sequence, rather than one for the whole of it."""
     bidirectional: bool = False
+    steps: int = 0
+    """Length T of the sequences, which ``init="chrono"`` goes by; a network takes any."""
 
     @property
     def directions(self) -> int:
@@ -88,15 +90,20 @@ def initialise(model: RecurrentClassifier, spec: ModelSpec, seed: int) -> None:
     Jaitly and Hinton, *A Simple Way to Initialize Recurrent Networks of Rectified Linear Units* (2015):
     W_hh = I, zero biases, small Gaussian input weights; rnn only. ``orthogonal``: W_hh orthogonal gate by
     gate (Saxe et al., 2013), W_ih Glorot-uniform gate by gate, zero biases but 1 for the LSTM's forget gate
-    (Jozefowicz et al., 2015).
+    (Jozefowicz et al., 2015). ``chrono``: as ``orthogonal``, with gates that start by remembering for 1 to T
+    steps, T of ``spec.steps`` (Tallec and Ollivier, *Can Recurrent Neural Networks Warp Time?*, 2018,
+    arXiv:1804.11188): a bias b = log(U(1, T - 1)) for the LSTM's forget gate and -b for its input gate, b for
+    the GRU's z, which in torch's equations keeps; lstm and gru only.
 
     Raises:
-        ValueError: ``identity`` asked for a gated cell.
+        ValueError: ``identity`` asked for a gated cell, or ``chrono`` for a plain one.
     """
     if spec.init == "identity" and spec.cell != "rnn":
         raise ValueError(f"init 'identity' is defined for cell 'rnn' only, got cell '{spec.cell}'")
+    if spec.init == "chrono" and spec.cell == "rnn":
+        raise ValueError("init 'chrono' is defined for cells 'lstm' and 'gru' only, got cell 'rnn'")
     generator = torch.Generator().manual_seed(seed)
-    fill = {"default": _default, "identity": _identity, "orthogonal": _orthogonal}[spec.init]
+    fill = {"default": _default, "identity": _identity, "orthogonal": _orthogonal, "chrono": _chrono}[spec.init]
     for name, parameter in model.named_parameters():
         draw = _default if name.startswith("head.") else fill
         value = torch.empty(parameter.shape, dtype=torch.float32)
@@ -136,6 +143,17 @@ def _orthogonal(name: str, value: Tensor, spec: ModelSpec, generator: torch.Gene
             nn.init.orthogonal_(gate, generator=generator)
         else:
             nn.init.xavier_uniform_(gate, generator=generator)
+
+
+def _chrono(name: str, value: Tensor, spec: ModelSpec, generator: torch.Generator) -> None:
+    _orthogonal(name, value, spec, generator)
+    if "bias_ih" not in name:
+        return
+    gates = list(_gates(value, spec))
+    bias = torch.empty(spec.hidden_dim).uniform_(1.0, max(spec.steps - 1.0, 1.0), generator=generator).log()
+    gates[1].copy_(bias)  # f of the LSTM's i, f, g, o; z of the GRU's r, z, n
+    if spec.cell == "lstm":
+        gates[0].copy_(-bias)
 
 
 def _gates(value: Tensor, spec: ModelSpec) -> Iterator[Tensor]:

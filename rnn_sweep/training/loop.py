@@ -43,6 +43,7 @@ def model_spec(config: Config, dataset: Dataset) -> ModelSpec:
         task=dataset.task,
         per_step=dataset.per_step,
         bidirectional=model.bidirectional,
+        steps=dataset.steps,
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -66,6 +67,32 @@ def test_orthogonal_gate_by_gate_and_an_open_forget_gate(cell: str) -> None:
         torch.testing.assert_close(gate @ gate.T, torch.eye(8), rtol=1e-5, atol=1e-5)
     bias = m.rnn.bias_ih_l0 + m.rnn.bias_hh_l0
     assert float(bias.detach().sum()) == (8.0 if cell == "lstm" else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "keeps", "writes"), [("lstm", slice(64, 128), slice(0, 64)), ("gru", slice(64, 128), None)]
+)
+def test_chrono_gates_remember_up_to_the_whole_sequence(cell: str, keeps: slice, writes: slice | None) -> None:
+    spec = ModelSpec(cell, 5, 64, init="chrono", steps=200)
+    m = RecurrentClassifier(spec)
+    initialise(m, spec, 0)
+    bias = (m.rnn.bias_ih_l0 + m.rnn.bias_hh_l0).detach()
+    spans = bias[keeps].exp()  # steps after which a gate σ(b) has let go of most of what it kept, less one
+    assert 1 <= float(spans.min()) < 20 < 180 < float(spans.max()) <= 199
+    assert writes is None or torch.equal(bias[writes], -bias[keeps])
+    assert not bias[128:].any()
+    plain = RecurrentClassifier(spec)
+    initialise(plain, replace(spec, init="orthogonal"), 0)
+    assert torch.equal(plain.rnn.weight_hh_l0, m.rnn.weight_hh_l0)
+    with pytest.raises(ValueError, match="got cell 'rnn'"):
+        initialise(m, ModelSpec("rnn", 5, 8, init="chrono"), 0)
+
+
+def test_a_sequence_of_one_step_has_nothing_to_remember() -> None:
+    spec = ModelSpec("lstm", 5, 8, init="chrono", steps=1)
+    m = RecurrentClassifier(spec)
+    initialise(m, spec, 0)
+    assert not m.rnn.bias_ih_l0.any()
 
 
 def test_a_saved_state_loads_into_a_new_model() -> None:
