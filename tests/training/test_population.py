@@ -274,7 +274,6 @@ ALIKE: list[dict[str, Any]] = [
     {"trainer__clip_norm": None},
     {"trainer__patience": 3},
     {"model__init": "orthogonal"},
-    {"model__init": "chrono"},
     {"model__dropout": 0.5},  # without effect on one layer
 ]
 DIFFERENT: list[dict[str, Any]] = [
