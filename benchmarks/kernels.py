@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from rnn_sweep.lanes import Batches, LaneNetwork, Share
 from rnn_sweep.lanes.precision import fast_products
-from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
+from rnn_sweep.models import ModelSpec, RecurrentNetwork, initialise
 
 T, I, BATCH, IMAGES = 28, 28, 64, 20_000  # noqa: E741
 STEPS = 20
@@ -54,7 +54,7 @@ def lane_steps(cell: str, hidden: int, lanes: int, precision: str) -> Callable[[
     spec = spec_for(cell, hidden)
     net = LaneNetwork(spec, lanes, precision=precision, threads=THREADS)  # type: ignore[arg-type]
     for lane in range(lanes):
-        model = RecurrentClassifier(spec)
+        model = RecurrentNetwork(spec)
         initialise(model, spec, lane)
         net.load(lane, model.state_dict())
     optimisers = [torch.optim.RMSprop([net.flat_parameter(lane)], lr=1e-4) for lane in range(lanes)]
@@ -114,7 +114,7 @@ class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 def tutorial_step(cell: str, hidden: int) -> Callable[[], int]:
     """One step as in the tutorials."""
-    model = RecurrentClassifier(spec_for(cell, hidden))
+    model = RecurrentNetwork(spec_for(cell, hidden))
     optimiser = torch.optim.RMSprop(model.parameters(), lr=1e-4)
     loader = torch.utils.data.DataLoader(Pictures(), batch_size=BATCH, shuffle=True)
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from rnn_sweep import tracking
 from rnn_sweep.config import TrackingConfig
-from rnn_sweep.models.recurrent import ModelSpec, RecurrentClassifier
+from rnn_sweep.models.recurrent import ModelSpec, RecurrentNetwork
 from rnn_sweep.outcome import State
 from rnn_sweep.tracking import model as model_part
 from rnn_sweep.tracking import run as run_part
@@ -50,7 +50,7 @@ def timed(module: object, name: str, spent: dict[str, float]) -> None:
 
 def one_run(config: TrackingConfig, spent: dict[str, float]) -> tuple[float, list[float], float]:
     """Record a run; returns the milliseconds of its start, of each epoch and of its end."""
-    network = RecurrentClassifier(ModelSpec(cell="rnn", input_dim=28, hidden_dim=128, nonlinearity="relu"))
+    network = RecurrentNetwork(ModelSpec(cell="rnn", input_dim=28, hidden_dim=128, nonlinearity="relu"))
     weights = Path("weights.safetensors")
     weights.write_bytes(bytes(85_000))
     opened: list[tracking.Run] = []

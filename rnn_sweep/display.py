@@ -62,7 +62,7 @@ class Progress:
         seconds = time.perf_counter() - self._start
         left = seconds / (epoch - self._done) * (self._epochs - epoch)
         log.info(
-            "epoch %*d/%d  train loss %.4f %s  val loss %.4f %s  lr %.1e  %s images/s  ETA %s",
+            "epoch %*d/%d  train loss %.4f %s  val loss %.4f %s  lr %.1e  %s samples/s  ETA %s",
             len(str(self._epochs)),
             epoch,
             self._epochs,
@@ -105,7 +105,7 @@ def summary(outcome: Outcome, folder: str, ui: str | None) -> str:
             epoch = metrics["best_epoch"]
             parts.append(f"best validation {word} {form.format(metrics[best]).strip()} in epoch {epoch:.0f}")
     parts.append(f"{outcome.epochs} epochs in {tqdm.format_interval(outcome.seconds)}")
-    parts.append(f"{outcome.images_per_second:,.0f} images/s")
+    parts.append(f"{outcome.images_per_second:,.0f} samples/s")
     lines = ["result:  " + ", ".join(parts), f"folder:  {folder}"]
     if outcome.state is State.INTERRUPTED:
         lines.append(f"go on:   python run.py trainer.resume={folder}")

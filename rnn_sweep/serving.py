@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rnn_sweep.models import RecurrentClassifier
+    from rnn_sweep.models import RecurrentNetwork
 
 WEIGHTS_FILE = "weights.safetensors"
 """In the model's ``data`` folder."""
@@ -18,7 +18,7 @@ WEIGHTS_FILE = "weights.safetensors"
 class Served:
     """What ``mlflow.pyfunc.load_model`` wraps."""
 
-    def __init__(self, model: RecurrentClassifier) -> None:
+    def __init__(self, model: RecurrentNetwork) -> None:
         self._model = model
 
     def predict(

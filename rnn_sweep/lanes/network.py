@@ -65,7 +65,7 @@ class LaneNetwork:
 
     @torch.no_grad()
     def load(self, lane: int, state: Mapping[str, Tensor], dropout: float | None = None) -> None:
-        """Copy the ``state_dict`` of a ``RecurrentClassifier`` into ``lane``.
+        """Copy the ``state_dict`` of a ``RecurrentNetwork`` into ``lane``.
 
         A model of fewer hidden units than the network's is padded with units that stay zero: exactly, whatever an
         elementwise optimiser does (see :meth:`Layout.part`). ``dropout`` in (0, 1) is the lane's own, where the network

@@ -49,7 +49,7 @@ class ModelSpec:
         return 2 if self.bidirectional else 1
 
 
-class RecurrentClassifier(nn.Module):
+class RecurrentNetwork(nn.Module):
     """Recurrent layers, then a linear head: on the last state, or on the state of every step.
 
     The last state of a bidirectional network is that of both directions, each at its own end of the sequence.
@@ -83,7 +83,7 @@ class RecurrentClassifier(nn.Module):
 
 
 @torch.no_grad()
-def initialise(model: RecurrentClassifier, spec: ModelSpec, seed: int) -> None:
+def initialise(model: RecurrentNetwork, spec: ModelSpec, seed: int) -> None:
     """Draw all weights of ``model`` from a generator of its own; equal seeds give equal weights, bit for bit.
 
     ``default``: torch's U(-1/√H, 1/√H) for the recurrent layers and the head. ``identity``: the IRNN of Le,

@@ -10,12 +10,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.models.recurrent import ModelSpec, RecurrentClassifier
+from rnn_sweep.models.recurrent import ModelSpec, RecurrentNetwork
 
 _SPEC = "rnn_sweep.model_spec"
 
 
-def save_weights(model: RecurrentClassifier, spec: ModelSpec, path: Path) -> None:
+def save_weights(model: RecurrentNetwork, spec: ModelSpec, path: Path) -> None:
     """Write the model's ``state_dict`` and its shape; the file appears whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -23,7 +23,7 @@ def save_weights(model: RecurrentClassifier, spec: ModelSpec, path: Path) -> Non
     temporary.replace(path)
 
 
-def load_weights(path: Path) -> RecurrentClassifier:
+def load_weights(path: Path) -> RecurrentNetwork:
     """Read a file of :func:`save_weights` into a model in evaluation mode, on the CPU.
 
     Raises:
@@ -37,6 +37,6 @@ def load_weights(path: Path) -> RecurrentClassifier:
         raise UserError(f"weight file {str(path)!r} cannot be read: {error}") from error
     if _SPEC not in metadata:
         raise UserError(f"weight file {str(path)!r} must be one that rnn-sweep wrote; its metadata are {metadata}")
-    model = RecurrentClassifier(ModelSpec(**json.loads(metadata[_SPEC])))
+    model = RecurrentNetwork(ModelSpec(**json.loads(metadata[_SPEC])))
     model.load_state_dict(tensors)
     return model.eval()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rnn_sweep.config import TrackingConfig
-    from rnn_sweep.models import RecurrentClassifier
+    from rnn_sweep.models import RecurrentNetwork
 
 TAG_LENGTH = 5000
 """Longest tag value, in characters, that every MLflow store takes."""
@@ -47,7 +47,7 @@ class Record:
 
     kind: str
     content: Mapping[str, Any]
-    model: RecurrentClassifier | None = None
+    model: RecurrentNetwork | None = None
 
 
 class Delivery:
@@ -173,7 +173,7 @@ class Delivery:
         step: int,
         shape: Sequence[int],
         file: str | None,
-        model: RecurrentClassifier | None = None,
+        model: RecurrentNetwork | None = None,
     ) -> None:
         """Record the network as an MLflow model, unless the run has one; it is read from ``file`` where not given."""
         from rnn_sweep.models import load_weights

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rnn_sweep.models import RecurrentClassifier
+    from rnn_sweep.models import RecurrentNetwork
 
 
 class Run(Protocol):
@@ -41,7 +41,7 @@ class Run(Protocol):
         state: State,
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
-        model: RecurrentClassifier | None,
+        model: RecurrentNetwork | None,
         example: NDArray[np.float32] | None,
         files: Sequence[Path],
     ) -> None:
@@ -80,7 +80,7 @@ class NullRun:
         state: State,
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
-        model: RecurrentClassifier | None,
+        model: RecurrentNetwork | None,
         example: NDArray[np.float32] | None,
         files: Sequence[Path],
     ) -> None:

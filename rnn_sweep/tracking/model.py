@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from mlflow.models.signature import ModelSignature
     from numpy.typing import NDArray
 
-    from rnn_sweep.models import ModelSpec, RecurrentClassifier
+    from rnn_sweep.models import ModelSpec, RecurrentNetwork
 
 
 def log_model(
     client: MlflowClient,
     experiment_id: str,
     run_id: str,
-    model: RecurrentClassifier,
+    model: RecurrentNetwork,
     example: NDArray[np.float32],
     *,
     params: Mapping[str, str],
@@ -71,7 +71,7 @@ def log_model(
     return str(entry.model_id)
 
 
-def _write(folder: Path, model: RecurrentClassifier, described: Model) -> None:
+def _write(folder: Path, model: RecurrentNetwork, described: Model) -> None:
     """Write what ``mlflow.pytorch.save_model`` writes, https://mlflow.org/docs/latest/ml/model/#storage-format.
 
     That function compares the requirements with every file of every installed package: 0.5 s and more.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rnn_sweep.models import RecurrentClassifier
+    from rnn_sweep.models import RecurrentNetwork
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class MlflowRun:
         state: State,
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
-        model: RecurrentClassifier | None,
+        model: RecurrentNetwork | None,
         example: NDArray[np.float32] | None,
         files: Sequence[Path],
     ) -> None:

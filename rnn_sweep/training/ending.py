@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rnn_sweep.lanes import LaneNetwork
-from rnn_sweep.models import RecurrentClassifier, save_weights
+from rnn_sweep.models import RecurrentNetwork, save_weights
 from rnn_sweep.outcome import Outcome, State
 from rnn_sweep.training import gradients
 from rnn_sweep.training.lane import Lane, Metrics
@@ -29,7 +29,7 @@ def conclude(lane: Lane, population: Population) -> Outcome:
         raise lane.error
     if lane.state is None:
         raise ValueError("the run has not ended")
-    model = RecurrentClassifier(lane.spec)
+    model = RecurrentNetwork(lane.spec)
     metrics: Metrics = {}
     if lane.best is not None:
         metrics |= lane.history[lane.best.epoch - 1]

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnn_sweep.data import Dataset
-from rnn_sweep.models import ModelSpec, RecurrentClassifier
+from rnn_sweep.models import ModelSpec, RecurrentNetwork
 
 FILE = "gradients.json"
 """In the run's output folder: the ``epoch`` after which was measured, and the ``norms``, one for each time step."""
@@ -32,7 +32,7 @@ MOST_SEQUENCES = 256
 
 
 @torch.enable_grad()
-def gradient_norms(model: RecurrentClassifier, x: Tensor, y: Tensor) -> list[float]:
+def gradient_norms(model: RecurrentNetwork, x: Tensor, y: Tensor) -> list[float]:
     """Size of the gradient of the loss at the state of each time step; draws no random number.
 
     Computed in double precision, so that what has vanished is told from zero.
@@ -62,7 +62,7 @@ def gradient_norms(model: RecurrentClassifier, x: Tensor, y: Tensor) -> list[flo
 
 def of_weights(spec: ModelSpec, weights: Mapping[str, Tensor], dataset: Dataset) -> list[float]:
     """As :func:`gradient_norms`, of a network with ``weights`` on the first validation sequences."""
-    model = RecurrentClassifier(spec)
+    model = RecurrentNetwork(spec)
     model.load_state_dict(weights)
     x, y = dataset.x_val[:MOST_SEQUENCES], dataset.y_val[:MOST_SEQUENCES]
     return gradient_norms(model, x * dataset.scale, y)

@@ -16,7 +16,7 @@ from rnn_sweep.lanes import Batches, LaneNetwork, Share
 from rnn_sweep.lanes.dividing import lanes_at_once
 from rnn_sweep.lanes.layout import aligned
 from rnn_sweep.lanes.precision import Precision
-from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
+from rnn_sweep.models import ModelSpec, RecurrentNetwork, initialise
 from rnn_sweep.training.device import choose_device
 from rnn_sweep.training.lane import Entry, Lane, Metrics, Weights
 from rnn_sweep.training.optim import is_elementwise
@@ -128,7 +128,7 @@ class Population:
         """
         spec = model_spec(entry.config, self.dataset)
         if entry.resume is None:
-            model = RecurrentClassifier(spec)
+            model = RecurrentNetwork(spec)
             initialise(model, spec, entry.config.seed)
             weights: Weights = model.state_dict()
         else:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rnn_sweep.lanes import LaneNetwork
 from rnn_sweep.lanes.dropout import draw_mask
-from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
+from rnn_sweep.models import ModelSpec, RecurrentNetwork, initialise
 
 T, B, I, H, OUT = 6, 5, 3, 8, 4  # noqa: E741
 CELLS = [("rnn", "relu"), ("rnn", "tanh"), ("gru", None), ("lstm", None)]
@@ -22,8 +22,8 @@ KINDS = [
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 
 
-def make(spec: ModelSpec, lanes: int, threads: int = 1) -> tuple[LaneNetwork, list[RecurrentClassifier]]:
-    models = [RecurrentClassifier(spec) for _ in range(lanes)]
+def make(spec: ModelSpec, lanes: int, threads: int = 1) -> tuple[LaneNetwork, list[RecurrentNetwork]]:
+    models = [RecurrentNetwork(spec) for _ in range(lanes)]
     net = LaneNetwork(spec, lanes, precision="fp64", threads=threads)
     for lane, model in enumerate(models):
         initialise(model, spec, lane)
@@ -39,7 +39,7 @@ def targets(spec: ModelSpec, *shape: int) -> Tensor:
     return torch.randint(OUT, (*shape, T) if spec.per_step else shape, generator=generator)
 
 
-def losses(model: RecurrentClassifier, x: Tensor, y: Tensor) -> Tensor:
+def losses(model: RecurrentNetwork, x: Tensor, y: Tensor) -> Tensor:
     """Of each sequence, in the mean over its answers, for ``x`` [T, n, I]."""
     answer = model(x.transpose(0, 1))
     if model.spec.task == "regression":
@@ -49,7 +49,7 @@ def losses(model: RecurrentClassifier, x: Tensor, y: Tensor) -> Tensor:
     return nn.functional.cross_entropy(answer, y, reduction="none")
 
 
-def hits(model: RecurrentClassifier, x: Tensor, y: Tensor) -> Tensor:
+def hits(model: RecurrentNetwork, x: Tensor, y: Tensor) -> Tensor:
     found = (model(x.transpose(0, 1)).argmax(-1) == y).double()
     return (found.mean(-1) if model.spec.per_step else found).sum()
 

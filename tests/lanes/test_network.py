@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rnn_sweep.lanes import LaneNetwork
 from rnn_sweep.lanes.dropout import draw_mask
 from rnn_sweep.lanes.precision import Precision
-from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
+from rnn_sweep.models import ModelSpec, RecurrentNetwork, initialise
 
 T, B, I, H, C = 7, 9, 5, 12, 4  # noqa: E741
 CELLS = [("rnn", "relu"), ("rnn", "tanh"), ("gru", None), ("lstm", None)]
@@ -29,14 +29,14 @@ def make_spec(cell: str, nonlinearity: str | None, layers: int = 1, dropout: flo
     return ModelSpec(cell, I, H, layers, nonlinearity, dropout, "default", C)
 
 
-def model(spec: ModelSpec, seed: int) -> RecurrentClassifier:
-    result = RecurrentClassifier(spec)
+def model(spec: ModelSpec, seed: int) -> RecurrentNetwork:
+    result = RecurrentNetwork(spec)
     initialise(result, spec, seed)
     return result
 
 
 def network(
-    spec: ModelSpec, models: list[RecurrentClassifier], precision: Precision = "fp32", threads: int = 1
+    spec: ModelSpec, models: list[RecurrentNetwork], precision: Precision = "fp32", threads: int = 1
 ) -> LaneNetwork:
     net = LaneNetwork(spec, len(models), precision=precision, threads=threads)
     for lane, each in enumerate(models):
@@ -50,7 +50,7 @@ def batch(lanes: int, seed: int = 0, dtype: torch.dtype = torch.float32, size: i
     return x, torch.randint(C, (lanes, size), generator=generator)
 
 
-def reference(m: RecurrentClassifier, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
+def reference(m: RecurrentNetwork, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
     m.zero_grad()
     loss = nn.functional.cross_entropy(m(x.transpose(0, 1)), y)
     loss.backward()
@@ -125,7 +125,7 @@ def test_dropout_is_that_of_torch_with_the_same_masks(cell: str, nonlinearity: s
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-10, atol=1e-13)
 
 
-def _two_layers_with_mask(m: RecurrentClassifier, spec: ModelSpec, x: Tensor, mask: Tensor) -> Tensor:
+def _two_layers_with_mask(m: RecurrentNetwork, spec: ModelSpec, x: Tensor, mask: Tensor) -> Tensor:
     """The two-layer classifier as two of one layer that share its weights, with ``mask`` between them."""
     layers = []
     for layer, inputs in enumerate((I, H)):

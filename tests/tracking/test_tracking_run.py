@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from rnn_sweep import tracking
 from rnn_sweep.config import TrackingConfig
 from rnn_sweep.errors import UserError
-from rnn_sweep.models.recurrent import ModelSpec, RecurrentClassifier
+from rnn_sweep.models.recurrent import ModelSpec, RecurrentNetwork
 from rnn_sweep.outcome import State
 from rnn_sweep.tracking import sync
 
@@ -47,9 +47,9 @@ def epochs(count: int) -> list[dict[str, float]]:
     ]
 
 
-def model() -> RecurrentClassifier:
+def model() -> RecurrentNetwork:
     torch.manual_seed(0)
-    return RecurrentClassifier(ModelSpec(cell="rnn", input_dim=28, hidden_dim=8, nonlinearity="relu"))
+    return RecurrentNetwork(ModelSpec(cell="rnn", input_dim=28, hidden_dim=8, nonlinearity="relu"))
 
 
 def artifacts(client: MlflowClient, run_id: str) -> set[str]:

@@ -19,7 +19,7 @@ import pytest
 
 from rnn_sweep import tracking
 from rnn_sweep.config import TrackingConfig
-from rnn_sweep.models.recurrent import ModelSpec, RecurrentClassifier
+from rnn_sweep.models.recurrent import ModelSpec, RecurrentNetwork
 from rnn_sweep.outcome import State
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def record(config: TrackingConfig):
     run = tracking.start_run(config, params={"seed": 1}, overrides=["seed=1"], output_dir=Path("out"))
     metrics = {"train/loss": 1.0, "val/loss": 1.1, "train/accuracy": 0.9, "val/accuracy": 0.8}
     run.log_epoch(1, metrics)
-    network = RecurrentClassifier(ModelSpec(cell="rnn", input_dim=28, hidden_dim=8))
+    network = RecurrentNetwork(ModelSpec(cell="rnn", input_dim=28, hidden_dim=8))
     run.finish(State.COMPLETE, {"test/accuracy": 0.9}, [metrics], network, EXAMPLE, [])
     return run
 

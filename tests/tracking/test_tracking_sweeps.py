@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from rnn_sweep import tracking
 from rnn_sweep.config import TrackingConfig
-from rnn_sweep.models import ModelSpec, RecurrentClassifier
+from rnn_sweep.models import ModelSpec, RecurrentNetwork
 from rnn_sweep.outcome import State
 from rnn_sweep.tracking import registry, sweeps
 
@@ -36,7 +36,7 @@ def test_later_results_replace_earlier_ones(database: Path, tmp_path: Path) -> N
 
 def test_a_run_is_registered_once(database: Path) -> None:
     config = TrackingConfig(uri=f"sqlite:///{database}")
-    model = RecurrentClassifier(ModelSpec(cell="rnn", input_dim=8, hidden_dim=4))
+    model = RecurrentNetwork(ModelSpec(cell="rnn", input_dim=8, hidden_dim=4))
     ids = []
     for _ in range(2):
         run = start(config)

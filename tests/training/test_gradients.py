@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from rnn_sweep.data import Dataset
 from rnn_sweep.errors import UserError
-from rnn_sweep.models import ModelSpec, RecurrentClassifier, initialise
+from rnn_sweep.models import ModelSpec, RecurrentNetwork, initialise
 from rnn_sweep.outcome import State
 from rnn_sweep.training import GRADIENTS_FILE, train
 from rnn_sweep.training.checkpoint import load
@@ -24,7 +24,7 @@ STEPS, SHIFT = 5, 1e-6
 @pytest.mark.parametrize(("cell", "layers"), [("rnn", 1), ("gru", 2), ("lstm", 2)])
 def test_it_is_what_a_shifted_state_does_to_the_loss(cell: str, layers: int) -> None:
     spec = ModelSpec(cell, 3, 4, layers)
-    model = RecurrentClassifier(spec)
+    model = RecurrentNetwork(spec)
     initialise(model, spec, seed=1)
     x, y = torch.randn(2, STEPS, 3, generator=torch.Generator().manual_seed(2)), torch.tensor([3, 7])
     norms = gradient_norms(model, x, y)
@@ -34,7 +34,7 @@ def test_it_is_what_a_shifted_state_does_to_the_loss(cell: str, layers: int) -> 
 
 
 @torch.no_grad()
-def _slopes(model: RecurrentClassifier, x: Tensor, y: Tensor) -> list[Tensor]:
+def _slopes(model: RecurrentNetwork, x: Tensor, y: Tensor) -> list[Tensor]:
     """For each step, how fast the loss of one sequence changes with each number of the state; by finite differences."""
 
     def loss(state: tuple[Tensor, ...], t: int) -> Tensor:
