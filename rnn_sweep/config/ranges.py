@@ -55,7 +55,8 @@ def check_model(model: ModelConfig) -> None:
     if model.cell == "rnn":
         _one_of("model.nonlinearity", str(model.nonlinearity), NONLINEARITIES)
         if model.init == "chrono":
-            raise UserError("model.init=chrono is for the gates of model.cell=lstm and gru; got model.cell=rnn")
+            others = ", ".join(init for init in INITS if init != "chrono")
+            raise UserError(f"model.init=chrono is for model.cell=lstm and gru; model.cell=rnn takes one of {others}")
         return
     if model.nonlinearity is not None:
         rule = f"must be null for model.cell={model.cell}, whose gates fix it"
