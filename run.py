@@ -1,20 +1,17 @@
 """Train one network, or with ``-m`` many: ``python run.py model.hidden_dim=256``."""
 
-import hydra
-from omegaconf import DictConfig
+from collections.abc import Mapping
+from typing import Any
 
-from rnn_sweep.hints import near_names
-from rnn_sweep.outcome import Outcome
-from rnn_sweep.task import run, sweepable
+import rnn_sweep
+from rnn_sweep.application import HOOKS, train
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-@sweepable
-def main(cfg: DictConfig) -> Outcome:
-    """Hydra's task function: one call, one run."""
-    return run(cfg)
+@rnn_sweep.main(config_path="conf", config_name="config", hooks=HOOKS)
+def main(cfg: Mapping[str, Any], run: rnn_sweep.Run) -> rnn_sweep.Outcome:
+    """One call, one run."""
+    return train(cfg, run)
 
 
 if __name__ == "__main__":
-    with near_names("conf", "config"):
-        main()
+    main()

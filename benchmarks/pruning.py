@@ -22,6 +22,7 @@ def sweep(folder: Path, pruner: str, overrides: list[str]) -> tuple[int, float]:
     from rnn_sweep.storage import open_storage
 
     command = [sys.executable, str(RUN), "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=30", "tracking=off"]
+    command += ["hydra.sweeper.reuse=false"]  # each pruner trains what it asks for
     command += ["hydra.sweeper.sampler.seed=1", "hydra.sweeper.report=false"]
     command += [f"hydra.sweeper.study_name={pruner}", f"hydra/sweeper/pruner={pruner}"]
     subprocess.run([*command, *overrides], cwd=folder, check=True, stdout=subprocess.DEVNULL)

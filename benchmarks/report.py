@@ -29,7 +29,7 @@ from rnn_sweep.outcome import State
 from rnn_sweep.report.write import write
 from rnn_sweep.storage import open_storage
 from rnn_sweep.sweep.results import Command
-from rnn_sweep.tracking import sweeps
+from rnn_sweep.tracking import sweep_runs
 from rnn_sweep.tracking.store import open_store
 from rnn_sweep.trial import PRUNER_ATTR, Reporter
 
@@ -75,17 +75,17 @@ def bookkeeping(url: str, config: TrackingConfig) -> tuple[float, float]:
     """Milliseconds that a child run and its notes cost beyond a plain run, and those of an epoch: curves and report."""
     study = optuna.create_study(study_name="notes", storage=open_storage(url), direction="maximize")
     study.set_user_attr(PRUNER_ATTR, json.dumps({"_target_": "optuna.pruners.MedianPruner"}))
-    parent = tracking.start_run(config, params={}, overrides=[], output_dir=Path("out")).run_id
+    parent = tracking.start_run(config, tracking.Opening(params={}, overrides=[], output_dir=Path("out"))).run_id
 
     def open_run(parent_run_id: str | None, tags: dict[str, str]) -> tracking.Run:
-        return tracking.start_run(
-            config,
+        opening = tracking.Opening(
             params={"seed": 1},
             overrides=["seed=1"],
             output_dir=Path("out"),
             parent_run_id=parent_run_id,
             tags=tags,
         )
+        return tracking.start_run(config, opening)
 
     extra, epochs = [], []
     for _ in range(30):
@@ -104,7 +104,7 @@ def bookkeeping(url: str, config: TrackingConfig) -> tuple[float, float]:
             clock(lambda r=reporter, run=runs[0], e=e: (run.log_epoch(e, CURVES), r.report(e, 0.5)))
             for e in range(1, EPOCHS + 1)
         ]
-        runs[0].finish(State.COMPLETE, {}, (), None, None, ())
+        runs[0].finish(State.COMPLETE, {}, (), ())
         study.tell(number, 0.5)
     return statistics.median(extra), statistics.median(epochs)
 
@@ -112,7 +112,8 @@ def bookkeeping(url: str, config: TrackingConfig) -> tuple[float, float]:
 def fill_store(config: TrackingConfig, trials: int) -> None:
     """A parent run with ``trials`` children that have curves."""
     client, now = open_store(config).client, time.time_ns() // 1_000_000
-    parent = tracking.start_run(config, params={}, overrides=[], output_dir=Path("out"), run_name="thousand")
+    opening = tracking.Opening(params={}, overrides=[], output_dir=Path("out"), run_name="thousand")
+    parent = tracking.start_run(config, opening)
     experiment = client.get_run(str(parent.run_id)).info.experiment_id
     for number in range(trials):
         tags = {"mlflow.parentRunId": str(parent.run_id), "state": "complete"}
@@ -120,7 +121,7 @@ def fill_store(config: TrackingConfig, trials: int) -> None:
         curve = [Metric("val/loss", 1 / epoch, now, epoch) for epoch in range(1, EPOCHS + 1)]
         client.log_batch(run_id, curve, [Param("optimizer.lr", str(number / trials))])
         client.set_terminated(run_id)
-    parent.finish(State.COMPLETE, {}, (), None, None, ())
+    parent.finish(State.COMPLETE, {}, (), ())
 
 
 def page_load(browser: str, folder: Path, experiment: str) -> float:
@@ -166,9 +167,9 @@ def main(trials: int) -> None:
         tracking.check(config)
         trial, epoch = bookkeeping(f"journal://{name}/studies/notes.journal", config)
         print(f"a child run and its notes beyond a plain run: {trial:.1f} ms; an epoch: {epoch:.1f} ms   (15, 10)")
-        parent = str(tracking.start_run(config, params={}, overrides=[], output_dir=folder).run_id)
+        parent = str(tracking.start_run(config, tracking.Opening(params={}, overrides=[], output_dir=folder)).run_id)
         files = [folder / "report" / "report.html"]
-        end = clock(lambda: sweeps.annotate(config, parent, metrics={"a": 1.0}, tags={"b": "c"}, files=files))
+        end = clock(lambda: sweep_runs.annotate(config, parent, metrics={"a": 1.0}, tags={"b": "c"}, files=files))
         print(f"the sweep's own record at its end: {end:.0f} ms")
         browser = shutil.which("chromium") or shutil.which("google-chrome")
         if browser is not None:

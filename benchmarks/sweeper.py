@@ -19,6 +19,8 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from rnn_sweep.hydra_version import BASE
+
 CALLS: list[tuple[float, float]] = []
 AVERAGED = 20
 
@@ -28,7 +30,7 @@ ConfigStore.instance().store(
 SPACE = ["x=interval(-5,5)", "y=tag(log,interval(1e-3,1))", "layers=range(1,5)", "nonlinearity=relu,tanh"]
 
 
-@hydra.main(version_base="1.3", config_path=None, config_name="benchmark")
+@hydra.main(config_path=None, config_name="benchmark", **BASE)
 def sphere(cfg: DictConfig) -> float:
     """A job of no cost that notes when it was called."""
     CALLS.append((time.perf_counter(), time.process_time()))

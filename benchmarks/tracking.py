@@ -21,7 +21,7 @@ from rnn_sweep.config import TrackingConfig
 from rnn_sweep.models.recurrent import ModelSpec, RecurrentNetwork
 from rnn_sweep.outcome import State
 from rnn_sweep.tracking import model as model_part
-from rnn_sweep.tracking import run as run_part
+from rnn_sweep.tracking import writer as writer_part
 
 EPOCHS = 30
 PARAMS = {"model": {"hidden_dim": 128, "layers": 1}, "more": {f"key{n}": n for n in range(40)}}
@@ -54,9 +54,8 @@ def one_run(config: TrackingConfig, spent: dict[str, float]) -> tuple[float, lis
     weights = Path("weights.safetensors")
     weights.write_bytes(bytes(85_000))
     opened: list[tracking.Run] = []
-    start = clock(
-        lambda: opened.append(tracking.start_run(config, params=PARAMS, overrides=["seed=1"], output_dir=Path("out")))
-    )
+    opening = tracking.Opening(params=PARAMS, overrides=["seed=1"], output_dir=Path("out"))
+    start = clock(lambda: opened.append(tracking.start_run(config, opening)))
     run = opened[0]
     history = [
         {"train/loss": 1 / n, "val/loss": 1.1 / n, "train/accuracy": 1 - 0.5 / n, "val/accuracy": 1 - 0.6 / n}
@@ -66,7 +65,12 @@ def one_run(config: TrackingConfig, spent: dict[str, float]) -> tuple[float, lis
     epochs = [clock(lambda n=n, row=row: run.log_epoch(n, row)) for n, row in enumerate(history, 1)]
     final = {"test/loss": 0.1, "test/accuracy": 0.98}
     example = np.zeros((1, 28, 28), np.float32)
-    end = clock(lambda: run.finish(State.COMPLETE, final, history, network, example, [weights]))
+
+    def conclude() -> None:
+        run.log_module(network, example, EPOCHS)
+        run.finish(State.COMPLETE, final, history, [weights])
+
+    end = clock(conclude)
     print(f"  start {start:.0f} ms, epoch {np.median(epochs):.1f} ms (max {max(epochs):.1f}), end {end:.0f} ms")
     print(f"  of the end: model {spent['log_model']:.0f} ms, picture {spent['save_curves']:.0f} ms")
     return start, epochs, end
@@ -76,7 +80,7 @@ def main() -> None:
     """Measure and print."""
     spent: dict[str, float] = {}
     timed(model_part, "log_model", spent)
-    timed(run_part, "save_curves", spent)
+    timed(writer_part, "save_curves", spent)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         config = TrackingConfig()

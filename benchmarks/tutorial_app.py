@@ -10,9 +10,10 @@ from torchvision import datasets, transforms  # type: ignore[import-untyped]
 from tutorial import Tutorial
 
 from rnn_sweep.data.store import cache_folder
+from rnn_sweep.hydra_version import BASE
 
 
-@hydra.main(version_base="1.3", config_path=None)
+@hydra.main(config_path=None, **BASE)
 def main(cfg: DictConfig) -> float:
     trial = Tutorial(cfg.hidden_dim, cfg.images)
     for group in trial.optimizer.param_groups:

@@ -29,7 +29,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
-from rnn_sweep.sweep.compose import cached
+from rnn_sweep.sweep.config_cache import cached
 from rnn_sweep.sweep.pool import open_pool
 
 SLOTS = 2

@@ -1,23 +1,34 @@
-"""rnn-sweep: Hydra composes, Optuna searches, MLflow records, and recurrent networks train as lanes of one batch.
+"""rnn-sweep: Hydra composes, Optuna searches, MLflow records, and training functions are pruned, resumed and reported.
 
-From Python: ``compose``, ``train``, ``run_sweep`` and ``trials``, which :mod:`rnn_sweep.api` describes.
+Of your own: ``main`` decorates a training function, ``start_run`` is the same as a context, ``Run`` what both give and
+``Outcome`` what comes out; ``Hooks`` check its configuration, and raise ``UserError``. Of ours, from Python:
+``compose``, ``train``, ``run_sweep``, ``trials`` and ``Study`` (:mod:`rnn_sweep.api`).
 """
 
 from typing import Any
 
 __version__ = "0.1.0"
 
-_API = ("compose", "run_sweep", "train", "trials")
+_HOME = {
+    **dict.fromkeys(("Study", "compose", "run_sweep", "train", "trials"), "rnn_sweep.api"),
+    "Hooks": "rnn_sweep.run.hooks",
+    "Outcome": "rnn_sweep.outcome",
+    "Run": "rnn_sweep.run.bridge",
+    "UserError": "rnn_sweep.errors",
+    "main": "rnn_sweep.run.decorator",
+    "start_run": "rnn_sweep.run.lifecycle",
+}
+"""Module of each public name; ``__init__.pyi`` has the same for type checkers."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import the functions of the API when they are asked for: this package is imported by every Hydra application."""
-    if name in _API:
+    """Import a public name when it is asked for: this package is imported by every Hydra application."""
+    if name in _HOME:
         import importlib
 
-        return getattr(importlib.import_module("rnn_sweep.api"), name)
+        return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'rnn_sweep' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_API]
+    return [*globals(), *_HOME]

@@ -1,4 +1,4 @@
-"""``rnn-sweep``: read, compare, reproduce and hand on what runs and sweeps recorded."""
+"""``rnn-sweep``: watch and steer sweeps; read, compare, reproduce and hand on what was recorded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rnn_sweep.commands import read_cli, steer_cli
+from rnn_sweep.commands.options import MLFLOW_DB, RunId, Storage, StudyName, TrackingUri, study_names
 from rnn_sweep.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,80 +21,70 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="rnn-sweep",
-    help="Read, compare, reproduce and hand on what `python run.py` recorded.",
+    help="Train, sweep, steer, and read, compare, reproduce and hand on what was recorded.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 
 
-def _study_names(incomplete: str) -> list[str]:
-    """For the shell's completion."""
-    from rnn_sweep.commands.studies import names
+app.add_typer(steer_cli.app)
+app.add_typer(read_cli.app)
 
-    return [name for name in names() if name.startswith(incomplete)]
+_HYDRA = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""Everything after the command is Hydra's, ``--help`` included."""
 
 
-StudyName = Annotated[
-    str, typer.Argument(metavar="STUDY", help="Name of a study in `studies/`.", autocompletion=_study_names)
-]
-Storage = Annotated[
-    str | None,
-    typer.Option(metavar="URL", help="Where the study is, as `hydra.sweeper.storage`; else `studies/STUDY.journal`."),
-]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="MLflow id of a run, or its first characters.")]
-TrackingUri = Annotated[
-    str,
-    typer.Option(metavar="URI", envvar="MLFLOW_TRACKING_URI", help="MLflow's store, as `tracking.uri`."),
-]
-MLFLOW_DB = "sqlite:///mlflow.db"
+@app.command(context_settings=_HYDRA)
+def train(context: typer.Context) -> None:
+    """Train one network, or with `-m` a grid: `rnn-sweep train model=lstm`, as `python run.py` does in a clone."""
+    from rnn_sweep.commands.run import start
+
+    start(context.args)
+
+
+@app.command(context_settings=_HYDRA)
+def sweep(context: typer.Context) -> None:
+    """Search with Optuna: `rnn-sweep sweep experiment=smoke hydra.sweeper.n_trials=6`."""
+    from rnn_sweep.commands.run import start
+
+    start(["-m", "hydra/sweeper=optuna", *context.args])
 
 
 @app.command()
-def leaderboard(
+def init(
+    name: Annotated[Path, typer.Argument(metavar="NAME", help="Folder of the new project.")],
+    torch: Annotated[bool, typer.Option("--torch", help="A loop of one's own in PyTorch; the default.")] = False,
+    lightning: Annotated[bool, typer.Option("--lightning", help="A LightningModule.")] = False,
+    sklearn: Annotated[bool, typer.Option("--sklearn", help="An estimator of scikit-learn.")] = False,
+) -> None:
+    """Begin a project of one's own: a training function, its configuration and a test, which run at once."""
+    from rnn_sweep.commands.init import init as write
+    from rnn_sweep.commands.init import kind_of
+
+    write(name, kind_of(torch=torch, lightning=lightning, sklearn=sklearn))
+    print(f"{name} is ready:\n  cd {name} && python train.py")
+
+
+@app.command()
+def watch(
     study: StudyName,
     storage: Storage = None,
-    top: Annotated[int, typer.Option(min=1, help="Rows.")] = 10,
-    csv: Annotated[bool, typer.Option("--csv", help="All trials, as CSV.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="One picture.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, all trials in it.")] = False,
+    rows: Annotated[int | None, typer.Option(min=1, help="Trials; what fits.")] = None,
 ) -> None:
-    """The best trials of a study with their parameters; with several objectives the Pareto front."""
-    from rnn_sweep.sweep.results import leaderboard as table
-    from rnn_sweep.sweep.results import ranked
-    from rnn_sweep.sweep.tally import counts
+    """A study as it runs: trials with epoch and objective, the best, rate, ETA, sweepers.
+
+    Keys steer it: pause, continue, stop, add, extend, workers. Ctrl-C ends the view only.
+    """
+    from rnn_sweep.commands import watch as view
 
     found = _study(study, storage)
-    if csv:
-        found.trials_dataframe().to_csv(sys.stdout, index=False)
-        return
-    if not ranked(found):
-        states = ", ".join(f"{n} {state}" for state, n in counts(found.get_trials(deepcopy=False)).items())
-        print(f"study {study} has no complete trial: {states or 'it is empty'}")
-        return
-    _console().print(table(found, top))
-
-
-@app.command()
-def report(
-    study: StudyName,
-    storage: Storage = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder to write into; `reports/STUDY` where none is given.")
-    ] = None,
-) -> None:
-    """Write `report.html`, one file that opens offline, and its figures as PNG; also of a study that still runs."""
-    from rnn_sweep.commands.studies import find
-    from rnn_sweep.report.write import write
-    from rnn_sweep.storage import masked
-    from rnn_sweep.sweep.record import command_of
-
-    found, url = find(study, storage)
-    folder = output or Path("reports", study)
-    try:
-        written = write(found, folder, command_of(found), masked(url))
-    except OSError as error:
-        raise UserError(f"--output must be a folder that can be written, got '{folder}': {error}") from None
-    for file in (written.page, *written.pictures):
-        print(file)
+    if as_json:
+        print(view.as_json(found, rows))
+    else:
+        view.watch(found, _console(), once=once, rows=rows)
 
 
 @app.command()
@@ -107,7 +99,7 @@ def show(run: RunId, tracking_uri: TrackingUri = MLFLOW_DB) -> None:
 def reproduce(
     name: Annotated[
         str,
-        typer.Argument(metavar="RUN|STUDY", help="A run, or a study: its best trial.", autocompletion=_study_names),
+        typer.Argument(metavar="RUN|STUDY", help="A run, or a study: its best trial.", autocompletion=study_names),
     ],
     storage: Storage = None,
     trial: Annotated[int | None, typer.Option(min=0, help="Of a study: this trial.")] = None,
@@ -119,9 +111,11 @@ def reproduce(
     On one machine and the CPU a run comes out bit for bit. Exit status 0 is a match, 1 a larger difference.
     """
     from rnn_sweep.commands import reproduce as again
+    from rnn_sweep.commands import reproduce_own as own
 
     store, run = again.locate(name, storage, trial, tracking_uri)
-    comparison = again.reproduce(store, run)
+    again.check_whole(run)
+    comparison = own.reproduce(store, run) if own.is_own(store, run) else again.reproduce(store, run)
     again.report(run, comparison, tolerance, _console())
     if not comparison.matches(tolerance):
         raise typer.Exit(1)
@@ -187,6 +181,49 @@ def sync(
         left += bool(found.note)
     if left:
         raise typer.Exit(1)
+
+
+@app.command()
+def repair(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A study's journal or database, MLflow's database, a run's checkpoint, result or outbox, cached data.",
+        ),
+    ],
+    direction: Annotated[
+        str | None, typer.Option(metavar="WORD", help="Of a study that has lost it: `minimize` or `maximize`.")
+    ] = None,
+) -> None:
+    """Save what can be read of a damaged file: keeps a copy, drops the rest, and says what was lost."""
+    from rnn_sweep.commands.repair import repair as mend
+
+    found = mend(file, direction)
+    if found.copy is None:
+        print(f"{file}: nothing is wrong with it")
+        return
+    print(f"{file}: repaired; as it was it is kept as {found.copy}")
+    for each in found.lost:
+        print(f"  lost: {each}")
+
+
+@app.command()
+def ui(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN|STUDY]", help="The page to open; else all runs.", autocompletion=study_names),
+    ] = None,
+    tracking_uri: TrackingUri = MLFLOW_DB,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Where the server listens; the first free one from 5000 on.")
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open a browser, or only print the address.")] = True,
+) -> None:
+    """Open MLflow's UI at a run's curves or a sweep's table. Starts a server where none runs; Ctrl-C ends it."""
+    from rnn_sweep.commands.ui import show as open_page
+
+    open_page(name, tracking_uri, port, browser=browser)
 
 
 @app.command()

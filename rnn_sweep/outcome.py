@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,9 +15,31 @@ A run has one of the two, as ``train/…``, ``val/…`` and ``test/…``.
 """
 
 
+_MORE = {"acc", "auc", "auroc", "bleu", "dice", "f1", "iou", "map", "precision", "recall", "reward", "second", *SCORES}
+_LESS = {"bpc", "cer", "entropy", "error", "fid", "loss", "mae", "mse", "nll", "parameters", "perplexity", "rmse"}
+_LESS |= {"seconds", "wer"}
+"""Words in the names of metrics of which more, or less, is better; ``…_per_second`` is a speed."""
+
+
+def direction(metric: str) -> str | None:
+    """``maximize`` or ``minimize`` where the name of a metric tells, such as ``val/top1_accuracy``; else None."""
+    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
+    more, less = bool(words & _MORE), bool(words & _LESS)
+    if more == less:
+        return None
+    return "maximize" if more else "minimize"
+
+
 def maximized(metric: str) -> bool:
-    """Whether more of a metric is better; less is, of losses, parameters and seconds."""
-    return metric.rpartition("/")[2] in (*SCORES, "images_per_second")
+    """Whether more of a metric is better; not where its name does not tell."""
+    return direction(metric) == "maximize"
+
+
+def metric_names(*scores: str) -> list[str]:
+    """The metrics that an outcome may have, where its run has one of these :data:`SCORES`."""
+    figures = [f"{part}/{figure}" for part in ("train", "val", "test", "naive") for figure in ("loss", *scores)]
+    of_epoch, of_run = ["lr", "grad_norm", "images_per_second"], ["parameters", "seconds", "best_epoch"]
+    return [*figures, *(f"val/{score}_best" for score in scores), *of_epoch, *of_run]
 
 
 class State(str, Enum):

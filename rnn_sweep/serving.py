@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnn_sweep.files import WEIGHTS_FILE
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from rnn_sweep.models import RecurrentNetwork
-
-WEIGHTS_FILE = "weights.safetensors"
-"""In the model's ``data`` folder."""
+    from rnn_sweep.models import Network
 
 
 class Served:
     """What ``mlflow.pyfunc.load_model`` wraps."""
 
-    def __init__(self, model: RecurrentNetwork) -> None:
+    def __init__(self, model: Network) -> None:
         self._model = model
 
     def predict(

@@ -13,8 +13,10 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rnn_sweep.errors import UserError
+from rnn_sweep.arguments import check_arguments
+from rnn_sweep.errors import UserError, near
 from rnn_sweep.storage import open_patiently, quiet
+from rnn_sweep.storage.identifiers import id_of_study, storage_of
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -27,45 +29,76 @@ PRUNER_ATTR = "pruner"
 RETRY_ATTR = "retry_of"
 """Trial attribute: the number of the trial whose parameters this one has."""
 
-PRUNED_ATTR = "pruned"
-"""Trial attribute of one with replicates: one of them was told to stop, and the others will be."""
+CONFIRM_ATTR = "confirms"
+"""Trial attribute of one that confirms another by another seed: ``{trial, seed}``; a job's identity has the former."""
+
+SEGMENT_ATTR = "segment"
+"""Trial attribute of one that trains a part of a run, also in its identity: ``{member, generation, start, until,
+source, copied, keys}``. It goes from epoch ``start`` to ``until``, and begins with the checkpoint that the trial
+``source`` has left, of the member ``copied`` where that is another; ``keys`` are those of the settings that change."""
+
+STEPS_ATTR = "steps."
+"""Beginning of the trial attributes with the values by step of each replicate: ``steps.0``, ``steps.1``, …"""
+
+PRUNED_ATTR = "reporter.pruned"
+"""Trial attribute of one that is pruned, whatever its job returns or raises: True where its reporter has answered
+"stop", a text where a person has stopped it."""
 
 STOP_ATTR = "stop"
-"""Trial attribute: its sweeper wants the job to end in order, soon."""
+"""Trial attribute: the job is to end in order, soon. :data:`YIELD` where the sweep itself goes on."""
+YIELD = "yield"
+"""Value of :data:`STOP_ATTR`: the trial leaves its place, and goes on from its checkpoint as another one."""
 
 
 class Reporter:
     """What a job says to its study.
 
     Args:
-        identity: the config node ``trial``: ``{study_name, storage, number, …}``, or None in a plain run.
+        identity: the config node ``trial``: ``{study_name, storage, number, …}``. None in a plain run; a job of a grid,
+            which has no study, and an application's own value say nothing either.
     """
 
     def __init__(self, identity: Mapping[str, Any] | None) -> None:
-        self._identity = identity
+        told = isinstance(identity, Mapping) and "number" in identity
+        self._identity = identity if told else None
+        self.told = False
+        """Whether :attr:`stopping` was true at the latest report: to know it then costs nothing."""
+        self.lost = False
+        """Whether the trial has ended without this job, as of the latest question: its sweep has taken the job for
+        dead, and another try may go on with its MLflow run."""
 
     def report(self, step: int, value: float) -> bool:
-        """Record the objective's value at ``step`` (from 0; once for each step) and ask whether to go on.
+        """Record the objective's value at ``step`` (once for each; our epochs count from 1) and ask whether to go on.
 
         Returns:
-            False when the study's pruner stops this trial; always True in a plain run and with several
-            objectives.
+            False when the study's pruner stops this trial, and from then on: the trial is pruned, whatever the job
+            returns or raises. With several objectives, or where the trial confirms another one, only a person stops
+            it; always True in a plain run.
         """
-        if self._identity is None or len(self._study.directions) > 1:
+        if self._identity is None:
             return True
-        storage, trial_id = self._study._storage, self._trial_id
-        trial = storage.get_trial(trial_id)
-        if trial.state.is_finished():  # the sweeper gave it up: its time is over, or it was taken for dead
+        if self._is_over():
             return False
-        if self._replicate is not None and trial.user_attrs.get(PRUNED_ATTR):
+        storage, trial_id = storage_of(self._study), self._trial_id
+        recorded = len(self._study.directions) == 1 and self._record({step: value})
+        if self._is_over():  # what was said before this epoch stood in the study holds for this epoch
             return False
-        if not self._record({step: value}):
+        if not recorded or CONFIRM_ATTR in self._identity:
             return True
         with quiet():
             pruned = self._study.pruner.prune(self._study, storage.get_trial(trial_id))
-        if pruned and self._replicate is not None:
-            storage.set_trial_user_attr(trial_id, PRUNED_ATTR, True)  # tells the other replicates
+        if pruned:
+            storage.set_trial_user_attr(trial_id, PRUNED_ATTR, True)  # tells the sweeper, and the other replicates
         return not pruned
+
+    def _is_over(self) -> bool:
+        """Whether the trial is not to go on: a person has stopped it, it is pruned, or its sweeper has given it up.
+
+        Also notes :attr:`told` and :attr:`lost`.
+        """
+        trial = storage_of(self._study).get_trial(self._trial_id)
+        self.told, self.lost = STOP_ATTR in trial.user_attrs, trial.state.is_finished()
+        return self.lost or PRUNED_ATTR in trial.user_attrs
 
     def _record(self, values: Mapping[int, float]) -> bool:
         """Record values by step; of a trial with replicates the means, once each has been through a step.
@@ -73,7 +106,7 @@ class Reporter:
         Returns:
             Whether the study knows the trial at the last of these steps.
         """
-        storage, trial_id = self._study._storage, self._trial_id
+        storage, trial_id = storage_of(self._study), self._trial_id
         trial = storage.get_trial(trial_id)
         known = dict.fromkeys(trial.intermediate_values)
         means: Mapping[int, float] = values
@@ -84,7 +117,7 @@ class Reporter:
             }
             storage.set_trial_user_attr(trial_id, self._key("steps"), own)
             notes, count = self._notes(trial_id), int((self._identity or {})["replicates"])
-            each = [notes.get(f"steps.{replicate}", {}) for replicate in range(count)]
+            each = [notes.get(f"{STEPS_ATTR}{replicate}", {}) for replicate in range(count)]
             common = set.intersection(*map(set, each))
             means = {int(step): statistics.fmean(one[step] for one in each) for step in common}
         for step in sorted(means.keys() - known.keys()):
@@ -93,12 +126,21 @@ class Reporter:
 
     @property
     def stopping(self) -> bool:
-        """Whether the sweeper, being told to stop itself, wants this job to end soon; to be asked after each step.
+        """Whether the job is to end soon: its sweeper is being stopped, or the study is paused; ask after each step.
 
         The job then leaves a checkpoint and returns an outcome whose state is interrupted: the trial is tried again
         when the study goes on.
         """
-        return self._identity is not None and STOP_ATTR in self._notes(self._trial_id)
+        if self._identity is None:
+            return False
+        self._is_over()
+        return self.told or self.lost
+
+    def ask_whether_lost(self) -> bool:
+        """:attr:`lost` as it is now."""
+        if self._identity is not None:
+            self._is_over()
+        return self.lost
 
     def earlier(self) -> Iterator[Mapping[str, Any]]:
         """The notes of each try before this one, the latest first; a try that died early has left none."""
@@ -109,6 +151,11 @@ class Reporter:
             notes = self._notes(self._id_of(int(notes[RETRY_ATTR])))
             yield {k.removesuffix(end): v for k, v in notes.items() if k.endswith(end)}
 
+    def source(self) -> tuple[int, Mapping[str, Any]] | None:
+        """Number and notes of the trial from whose checkpoint this one starts; None where it begins anew."""
+        number = ((self._identity or {}).get(SEGMENT_ATTR) or {}).get("source")
+        return None if number is None else (int(number), self._notes(self._id_of(int(number))))
+
     def repeat(self, values: Mapping[int, float]) -> None:
         """Record the objective's values, by step, of what an earlier try of this trial has been through."""
         if self._identity is None or len(self._study.directions) > 1:
@@ -118,7 +165,7 @@ class Reporter:
     def note(self, key: str, value: object) -> None:
         """Leave a JSON-serialisable value on the trial (an Optuna user attribute), such as a run id."""
         if self._identity is not None:
-            self._study._storage.set_trial_user_attr(self._trial_id, self._key(key), value)
+            storage_of(self._study).set_trial_user_attr(self._trial_id, self._key(key), value)
 
     @property
     def _replicate(self) -> int | None:
@@ -150,14 +197,14 @@ class Reporter:
         return self._id_of(int((self._identity or {})["number"]))
 
     def _id_of(self, number: int) -> int:
-        return self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        return storage_of(self._study).get_trial_id_from_study_id_trial_number(id_of_study(self._study), number)
 
     def _notes(self, trial_id: int) -> Mapping[str, Any]:
-        notes: Mapping[str, Any] = self._study._storage.get_trial(trial_id).user_attrs
+        notes: Mapping[str, Any] = storage_of(self._study).get_trial(trial_id).user_attrs
         return notes
 
 
-def build_pruner(node: Mapping[str, Any] | None) -> BasePruner:
+def build_pruner(node: Mapping[str, Any] | None, key: str = "hydra.sweeper.pruner") -> BasePruner:
     """Make a pruner from its ``_target_`` node; a ``wrapped_pruner`` inside it may be a node, too.
 
     Only classes of ``optuna.pruners`` are accepted, because the node is read back from the study.
@@ -172,16 +219,17 @@ def build_pruner(node: Mapping[str, Any] | None) -> BasePruner:
     target = str(node.get("_target_"))
     arguments = {k: v for k, v in node.items() if not str(k).startswith("_")}
     if isinstance(arguments.get("wrapped_pruner"), Mapping):
-        arguments["wrapped_pruner"] = build_pruner(arguments["wrapped_pruner"])
+        arguments["wrapped_pruner"] = build_pruner(arguments["wrapped_pruner"], f"{key}.wrapped_pruner")
     module, _, name = target.rpartition(".")
     if module != "optuna.pruners" or name not in pruners.__all__:
-        known = ", ".join(f"optuna.pruners.{n}" for n in pruners.__all__)
-        raise UserError(f"hydra.sweeper.pruner._target_ must be one of {known}; got {target!r}")
+        known = [f"optuna.pruners.{n}" for n in pruners.__all__]
+        raise UserError(f"{key}._target_ must be a pruner of Optuna, got {target!r}; {near(target, known)}")
     try:
+        check_arguments(key, getattr(pruners, name), arguments)
         with quiet():
             pruner: BasePruner = getattr(pruners, name)(**arguments)
     except (TypeError, ValueError) as error:
-        raise UserError(f"hydra.sweeper.pruner: {name} refuses its arguments {arguments}: {error}") from error
+        raise UserError(f"{key}: {name} refuses its arguments {arguments}: {error}") from error
     return pruner
 
 

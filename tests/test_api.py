@@ -70,3 +70,47 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
         assert {o.output_type for o in before.get("outputs", [])} == {o.output_type for o in after.get("outputs", [])}
     assert "8/8 ended" in str(found.cells)
     assert (tmp_path / "studies" / "notebook.journal").exists()
+
+
+IN_A_NOTEBOOK = """
+import rnn_sweep
+
+@rnn_sweep.main(config_path=None)
+def parabola(cfg, run):
+    for epoch in run.epochs(2):
+        run.log({"val/loss": (cfg.x - 1) ** 2 + 1 / epoch})
+
+few = ("tracking.enabled=false", "hydra.sweeper.report=false", "hydra/launcher=basic")
+table = rnn_sweep.run_sweep(parabola, "+x=choice(1,2,3)", *few, "objective=val/loss", n_trials=3)
+study = rnn_sweep.Study(table.attrs["study_name"])
+assert len(study.trials) == len(table) == 3
+assert study.best["val/loss"] == table["val/loss"].min(), study.best
+print(study.report("told"))
+"""
+
+
+@pytest.mark.slow
+def test_a_function_of_a_notebook_is_swept_in_its_process(tmp_path: Path) -> None:
+    line = [sys.executable, "-c", IN_A_NOTEBOOK]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert done.stdout.endswith("told/report.html\n")
+    assert (tmp_path / "told" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_function_of_a_file_is_swept_in_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.apps.own.train import train as own
+
+    monkeypatch.chdir(tmp_path)
+    quick = ("epochs=1", "tracking.enabled=false", "hydra.sweeper.report=false", "hydra.sweeper.study_name=s")
+    table = rnn_sweep.run_sweep(own, "lr=interval(0.01,0.1)", *quick, n_trials=2)
+    assert table["val/accuracy"].notna().all()
+    assert rnn_sweep.Study("s").best["val/accuracy"] == table["val/accuracy"].max()
+    assert "2/2 ended" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"run_sweep must get a function under rnn_sweep\.main, or overrides, got len"):
+        rnn_sweep.run_sweep(len)
+    with pytest.raises(UserError, match="there is no study 'nothing'"):
+        rnn_sweep.Study("nothing")

@@ -10,6 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from rnn_sweep.config import Config, parse, to_tree
 from rnn_sweep.errors import UserError
+from rnn_sweep.hydra_version import BASE
 from tests.conftest import ROOT
 
 CONF = ROOT / "conf"
@@ -18,7 +19,7 @@ GROUPS = ("model", "optimizer", "scheduler", "data", "trainer", "tracking", "exp
 
 def composed(*overrides: str) -> Config:
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), **BASE):
         return parse(compose("config", list(overrides)))
 
 
@@ -42,6 +43,7 @@ def test_all_groups_are_covered() -> None:
     list(itertools.product(options("model"), options("optimizer"), options("scheduler"))),
 )
 def test_groups_combine_freely(model: str, optimizer: str, scheduler: str) -> None:
+    """Every option of the groups beside every other: none may need what another takes away."""
     config = composed(f"model={model}", f"optimizer={optimizer}", f"scheduler={scheduler}")
     cell = {"elman": "rnn", "irnn": "rnn"}.get(model, model)
     assert (config.model.cell, config.scheduler.name) == (cell, scheduler)
@@ -125,6 +127,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("overrides", "words"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
 def test_a_mistake_is_named(overrides: list[str], words: list[str]) -> None:
+    """Each rule of the configuration, with key, rule and value."""
     with pytest.raises(UserError) as caught:
         composed(*overrides)
     message = str(caught.value)

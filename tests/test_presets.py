@@ -21,6 +21,7 @@ TINY += ["trainer.gradients=1", "model.bidirectional=false"]
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_trains(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every preset is run once, on little data."""
     monkeypatch.chdir(tmp_path)
     outcome = train(f"experiment={name}", *TINY, "tracking=off")
     assert outcome.state is State.COMPLETE

@@ -20,7 +20,7 @@ def test_the_table_is_what_has_passed(tmp_path: Path) -> None:
     page, notes, book = tmp_path / "page.md", tmp_path / "notes", Ledger(tmp_path / "faults")
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for file, tried in (("test_a.py", 3), ("test_a.py", 4), ("test_b.py", 1)):
-        note(notes, "a kill", f"tests/faults/{file}::test_it[fused]", tried)
+        note(notes, "a kill", f"tests/faults/{file}::test_it[threads]", tried)
         book.add(file, notes)
     book.write(FILES, page)
     row = "| a kill | {0} of {0} | `FAULTS=long pytest tests/faults/{1}::test_it` |"

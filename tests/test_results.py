@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.conftest import ROOT
 
 
 def results(*arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, str(ROOT / "benchmarks" / "results.py"), *arguments]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
+    return warm.run(line, capture_output=True, text=True, check=False)
 
 
 def test_the_committed_page_is_what_its_records_say(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
+from rnn_sweep.files import CHECKPOINT_FILE
 from tests.conftest import Leashed, Run
 from tests.faults.forge import forge
 
@@ -21,11 +23,11 @@ def result(folder: Path) -> dict[str, Any]:
     return loaded
 
 
-def runs(folder: Path) -> list[Any]:
+def runs(folder: Path, store: str = "mlflow.db") -> list[Any]:
     """All runs of the folder's MLflow store, newest first."""
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{folder}/{store}")
     return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 
@@ -36,6 +38,7 @@ def untouched(folder: Path) -> bool:
 
 @pytest.mark.slow
 def test_a_run_trains_records_and_says_where(run: Run, tmp_path: Path) -> None:
+    """The first command of the README, and all that it leaves."""
     done = run(SMOKE, "model.hidden_dim=40", "seed=3", "trainer.gradients=5")
     assert done.returncode == 0, done.stderr
     found = result(tmp_path)
@@ -45,20 +48,29 @@ def test_a_run_trains_records_and_says_where(run: Run, tmp_path: Path) -> None:
     assert found["seconds"] > 0
     assert found["images_per_second"] > 0
     assert found["metrics"]["test/accuracy"] > 0.85
-    for words in ("epoch 5/5", "test accuracy", "outputs/", "mlflow ui"):
+    for words in ("epoch 5/5", "test accuracy", "outputs/", "rnn-sweep ui"):
         assert words in done.stdout
     assert "\r" not in done.stdout + done.stderr  # no bar where there is no terminal
     (recorded,) = runs(tmp_path)
     assert recorded.info.run_id == found["run_id"]
     assert recorded.info.status == "FINISHED"
     assert recorded.data.params["model.hidden_dim"] == "40"
-    assert recorded.data.metrics["test/accuracy"] == found["metrics"]["test/accuracy"]
+    assert recorded.data.metrics["test_accuracy"] == found["metrics"]["test/accuracy"]
+    (data,) = recorded.inputs.dataset_inputs
+    sizes = json.loads(data.dataset.profile)
+    assert (data.dataset.name, sizes["train"] + sizes["val"] + sizes["test"]) == ("digits", 1797)
+    (model,) = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").search_logged_models([recorded.info.experiment_id])
+    linked = {metric.key: metric for metric in model.metrics}
+    assert {"train/loss", "val/accuracy", "test_accuracy"} <= linked.keys()
+    assert {metric.dataset_digest for metric in linked.values()} == {data.dataset.digest}
+    assert linked["val/accuracy"].value == found["metrics"]["val/accuracy"]
     files = {file.name for file in (tmp_path / "mlruns").glob(f"*/{recorded.info.run_id}/artifacts/*")}
     assert {"gradients.json", "gradients.png"} <= files, files
 
 
 @pytest.mark.slow
 def test_tracking_can_be_turned_off(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").unlink()
     done = run(SMOKE, "tracking=off")
     assert done.returncode == 0, done.stderr
     assert result(tmp_path)["run_id"] is None
@@ -89,6 +101,7 @@ MISTAKES = [
 
 @pytest.mark.slow
 def test_a_mistake_ends_before_any_work(tmp_path: Path) -> None:
+    """Eighteen mistakes through the real command: one line each, and nothing left behind."""
     own = ("experiment", "trainer.resume")
     answers = forge([[*([] if row[0].startswith(own) else [SMOKE]), *row] for row, _ in MISTAKES], tmp_path)
     for (arguments, words), answer in zip(MISTAKES, answers, strict=True):
@@ -111,6 +124,7 @@ LONG = [SMOKE, "trainer.epochs=80", "scheduler=cosine", "model.hidden_dim=8", "d
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_in_the_same_mlflow_run_and_ends_alike(run: Run, tmp_path: Path) -> None:
+    """`kill -9` of a real run: every figure is that of a run that nobody killed."""
     whole = tmp_path / "whole"
     whole.mkdir()
     Leashed(whole, *LONG).rest()
@@ -146,6 +160,7 @@ def test_a_killed_run_goes_on_in_the_same_mlflow_run_and_ends_alike(run: Run, tm
 def test_a_signal_lets_the_epoch_end_and_says_how_to_go_on(
     run: Run, tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
+    """Signals to a real process, its status, and the run that goes on from there."""
     started = Leashed(tmp_path, *LONG)
     started.wait_for("epoch +2/")
     started.process.send_signal(number)
@@ -165,6 +180,7 @@ def test_a_signal_lets_the_epoch_end_and_says_how_to_go_on(
 
 @pytest.mark.slow
 def test_two_signals_end_it_at_once(tmp_path: Path) -> None:
+    """A second Ctrl-C, amid an epoch that takes seconds."""
     started = Leashed(tmp_path, "trainer.threads=1")  # an epoch takes seconds
     started.wait_for("epoch +1/")
     started.process.send_signal(signal.SIGINT)
@@ -178,9 +194,9 @@ def test_two_signals_end_it_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_resume_takes_no_other_settings(run: Run, tmp_path: Path) -> None:
-    done = run("trainer.resume=somewhere", "trainer.epochs=3")
+    done = run("trainer.resume=somewhere", "model.hidden_dim=3")
     assert done.returncode == 2
-    assert "trainer.epochs=3" in done.stderr
+    assert "model.hidden_dim=3" in done.stderr
 
 
 @pytest.mark.slow
@@ -209,3 +225,13 @@ def test_a_folder_that_cannot_be_written_to_is_refused(run: Run) -> None:
     assert done.returncode == 2
     assert "tracking.uri" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_with_an_earlier_run_is_not_overwritten(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / CHECKPOINT_FILE).touch()
+    done = run("experiment=smoke", "hydra.run.dir=out")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: hydra.run.dir must be a folder without an earlier run")
+    assert "trainer.resume=out goes on with it" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [CHECKPOINT_FILE]

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from rnn_sweep.application import HOOKS
 from rnn_sweep.config import to_tree
 from rnn_sweep.errors import UserError
-from rnn_sweep.parent import parse_composed
-from rnn_sweep.tracking.masks import TRACKING_VARIABLE, complete, withheld
+from rnn_sweep.redaction import TRACKING_VARIABLE, complete, withheld
+from rnn_sweep.run.settings import composed as read
 from tests.conftest import Run
 from tests.test_config import composed
 from tests.tracking.test_tracking_server import serving
@@ -61,8 +62,9 @@ def test_credentials_in_a_file_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("WHERE", URI)
     tree = OmegaConf.create(to_tree(composed()))
     tree.tracking.uri = "${oc.env:WHERE}"
-    assert parse_composed(tree).tracking.uri == "http://ann:***@host:5000"
+    assert read(tree, HOOKS).settings.tracking.uri == read(tree, HOOKS).config["tracking"]["uri"]
+    assert read(tree, HOOKS).settings.tracking.uri == "http://ann:***@host:5000"
     tree.tracking.uri = URI
     with pytest.raises(UserError, match=r"tracking\.uri must have no credentials in a file") as caught:
-        parse_composed(tree)
+        read(tree, HOOKS)
     assert "s3cret" not in str(caught.value)

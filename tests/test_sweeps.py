@@ -9,11 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import yaml
 
 from rnn_sweep.storage import open_storage
+from tests import warm
 from tests.conftest import Run, command
 from tests.faults.forge import forge
 from tests.test_run import runs
@@ -31,11 +33,13 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 def test_an_optuna_sweep_is_one_parent_with_its_trials(run: Run, tmp_path: Path) -> None:
+    """The whole of the main use: search, pruning, records, results, and the same study once more."""
     done = run(
         *OPTUNA,
         "hydra.sweeper.n_trials=8",
         "hydra.sweeper.study_name=s",
         "hydra.sweeper.n_jobs=2",
+        "hydra/sweeper/pruner=median",
         "hydra.sweeper.pruner.n_startup_trials=1",
         "hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-6,1e-1))'}",
     )
@@ -66,6 +70,30 @@ def test_an_optuna_sweep_is_one_parent_with_its_trials(run: Run, tmp_path: Path)
     assert len(runs(tmp_path)) == 10
 
 
+def test_a_configuration_that_ran_is_not_trained_again(run: Run, tmp_path: Path) -> None:
+    """Reuse over a real store: records are copied, and no job's folder is made."""
+    space = ["hydra.sweeper.params=null", "model.layers=range(1,4)", "optimizer.lr=0.01,0.02"]
+    done = run(*OPTUNA, "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=30", *space)
+    assert done.returncode == 0, done.stderr
+    assert "every point of the space was tried" in done.stdout
+    recorded = runs(tmp_path)
+    children = [r for r in recorded if "mlflow.parentRunId" in r.data.tags]
+    reused = [r for r in children if "reused" in r.data.tags]
+    assert reused, "seed 1 asks for a point twice"
+    assert len(children) == 6 + len(reused)
+    assert len(list(tmp_path.glob("multirun/*/*/*/result.json"))) == 6
+    for child in reused:
+        (source,) = [r for r in children if r.info.run_id == child.data.tags["reused.run_id"]]
+        assert child.info.run_name == f"trial {child.data.tags['trial.number']} (reused)"
+        assert child.data.tags["reused"] == source.info.run_name
+        assert child.data.params == source.data.params
+        assert child.data.metrics == source.data.metrics
+    (parent,) = [r for r in recorded if r not in children]
+    assert parent.data.metrics["trials/reused"] == len(reused)
+    (page,) = tmp_path.glob("multirun/*/*/report.html")
+    assert f"{len(reused)} of them did not run" in page.read_text()
+
+
 def test_the_default_space_needs_nothing_typed(run: Run) -> None:
     done = run(*OPTUNA, "hydra.sweeper.dry_run=true")
     assert done.returncode == 0, done.stderr
@@ -83,6 +111,7 @@ REFUSED = [
 
 
 def test_a_space_that_the_task_would_refuse_costs_nothing(tmp_path: Path) -> None:
+    """Five mistakes through the real command, each of which leaves nothing behind."""
     for (_, words), answer in zip(REFUSED, forge([[*OPTUNA, *row] for row, _ in REFUSED], tmp_path), strict=True):
         assert answer.status == 2
         assert "Traceback" not in answer.text
@@ -93,6 +122,7 @@ def test_a_space_that_the_task_would_refuse_costs_nothing(tmp_path: Path) -> Non
 
 
 def test_a_grid_is_one_parent_with_its_jobs(run: Run, tmp_path: Path) -> None:
+    """The main use of a plain grid, with its records."""
     done = run("-m", *SMALL, "seed=1,2,3")
     assert done.returncode == 0, done.stderr
     recorded = runs(tmp_path)
@@ -111,50 +141,62 @@ def test_a_grid_is_one_parent_with_its_jobs(run: Run, tmp_path: Path) -> None:
     assert "study created" not in done.stderr
     (page,) = (tmp_path / "mlruns").glob(f"*/{parent.info.run_id}/artifacts/report.html")
     assert f"seed={number + 1}</pre>" in page.read_text()  # the command of the best run ends with what is its own
+    assert f"/runs/{best.info.run_id}/model-metrics?workflowType=machine_learning" in page.read_text()
     assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
     assert parent.data.metrics["trials"] == 3
     assert {r.info.status for r in recorded} == {"FINISHED"}
 
 
 def test_a_grids_report_tells_how_each_job_of_this_grid_ended(run: Run, tmp_path: Path) -> None:
-    line = ["-m", *SMALL, "tracking=off", "hydra.sweep.dir=out", "seed=1,2"]
-    assert run(*line, "hydra.sweeper.report=false").returncode == 0
-    assert not list((tmp_path / "out").glob("*.html"))
-    done = run(*line, "optimizer=sgd", "scheduler=none", "trainer.clip_norm=null", "optimizer.lr=0.01,1e38")
+    """Jobs that are complete, diverged or took too long: what a grid's page says of each."""
+    line = ["-m", *SMALL, "tracking=off", "seed=1,2"]
+    assert run(*line, "hydra.sweep.dir=without", "hydra.sweeper.report=false").returncode == 0
+    assert not list((tmp_path / "without").glob("*.html"))
+    done = run(
+        *line,
+        "hydra.sweep.dir=out",
+        "optimizer=sgd",
+        "scheduler=none",
+        "trainer.clip_norm=null",
+        "optimizer.lr=0.01,1e38",
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<li>4 trials: 2 complete, 2 diverged" in page
     assert {path.name for path in (tmp_path / "out").glob("*.png")} >= {"history.png", "intermediate.png"}
-    failed = run(*line, "trainer.timeout=100,0.001")
+    failed = run(*line, "hydra.sweep.dir=late", "trainer.timeout=100,0.001")
     assert failed.returncode == 1
-    assert "<li>4 trials: 2 complete, 2 failed" in (tmp_path / "out" / "report.html").read_text()
+    assert "<li>4 trials: 2 complete, 2 failed" in (tmp_path / "late" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("override", ["tracking=off", "tracking.uri=sqlite:///elsewhere.db"])
 def test_a_grids_own_run_goes_where_its_jobs_do(run: Run, tmp_path: Path, override: str) -> None:
+    """The parent's store is that of its jobs, whatever the tracking's settings."""
+    (tmp_path / "mlflow.db").unlink()
     done = run("-m", *SMALL, "seed=1,2", override)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "mlflow.db").exists()
     assert (tmp_path / "elsewhere.db").exists() is ("elsewhere" in override)
 
 
+@pytest.mark.usefixtures("run")
 def test_the_runs_of_a_killed_grid_are_closed(tmp_path: Path) -> None:
     line = ["-m", *SMALL, "trainer.epochs=100000", "seed=1,2", "hydra.sweep.dir=out"]
-    grid = subprocess.Popen(command(*line), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    grid = warm.Popen(command(*line), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     boxes = [tmp_path / "out" / name / "mlflow-outbox.jsonl" for name in ("0", "1", ".")]
     sync = [sys.executable, "-m", "rnn_sweep", "sync"]
     try:
         while not all(box.exists() and '"epoch"' in box.read_text() for box in boxes[:2]):
             assert grid.poll() is None
             time.sleep(0.1)
-        alive = subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
+        alive = warm.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
     finally:
         grid.kill()
         grid.wait()
     assert (alive.returncode, alive.stdout.count("its run is alive")) == (1, 3)
     assert [r.info.status for r in runs(tmp_path)] == ["RUNNING"] * 3
-    done = subprocess.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = warm.run(sync, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [r.info.status for r in runs(tmp_path)] == ["KILLED"] * 3
     assert not [box for box in boxes if box.exists()]
@@ -165,10 +207,12 @@ def test_a_grid_is_checked_before_its_first_job(run: Run, tmp_path: Path) -> Non
     assert done.returncode == 2
     assert "model.layers" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+    assert not runs(tmp_path)
 
 
 def test_replicates_score_a_trial_by_the_mean_over_seeds(run: Run, tmp_path: Path) -> None:
+    """Several real runs for each trial, each recorded."""
     space = "hydra.sweeper.params={optimizer.lr:'tag(log,interval(1e-3,1e-2))'}"
     sweep = ["hydra.sweeper.n_trials=2", "hydra.sweeper.replicates=3", "hydra.sweeper.study_name=r", space]
     done = run(*OPTUNA, *sweep, "seed=5")
@@ -210,3 +254,19 @@ def test_replicates_set_the_seeds_themselves(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "hydra.sweeper.replicates sets the seeds itself, got 3 with seed in the space" in done.stderr
     assert list(tmp_path.glob("studies/*")) == []
+
+
+def test_relative_places_hold_in_jobs_with_working_folders_of_their_own(run: Run, tmp_path: Path) -> None:
+    """The store, a file of data and the study: all relative to where the sweep was started."""
+    (tmp_path / "mlflow.db").unlink()
+    x = np.random.RandomState(0).normal(size=(60, 5, 3)).astype("float32")
+    np.savez(tmp_path / "own.npz", X=x, y=np.arange(60) % 2)
+    own = ["data=npz", "data.file=own.npz", "data.batch_size=8", "data.val_size=0.2", "trainer.epochs=1"]
+    own += ["hydra.job.chdir=true", "hydra/launcher=basic", "tracking.uri=sqlite:///runs.db"]
+    study = ["hydra/sweeper=optuna", "hydra.sweeper.storage=journal://own.journal", "hydra.sweeper.report=false"]
+    space = ["hydra.sweeper.params={optimizer.lr:'interval(1e-3,1e-2)'}", "hydra.sweeper.n_trials=2"]
+    done = run("-m", *study, *own, *space)
+    assert done.returncode == 0, done.stderr
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.db")] == [Path("runs.db")]
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.journal")] == [Path("own.journal")]
+    assert len(runs(tmp_path, "runs.db")) == 3

@@ -30,21 +30,29 @@ class GridSweeper(BasicSweeper):
         self._report = report
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Called by Hydra before :meth:`sweep`."""
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        """Called by Hydra before :meth:`sweep`; ends the program with one message for a setting of the wrong type."""
+        from rnn_sweep.isolation import isolated
+        from rnn_sweep.sweep.grid import check
+
+        check(config)
+        super().setup(hydra_context=hydra_context, task_function=isolated(task_function), config=config)
         self._task = task_function
 
     def sweep(self, arguments: list[str]) -> Any:
         """Check every combination, then run them all; ends the program with one message for a user's mistake."""
         from rnn_sweep.report.grid import tell
         from rnn_sweep.sweep.grid import recorded
+        from rnn_sweep.sweep.left_jobs import LeftJobs
 
         assert self.config is not None  # noqa: S101 - Hydra called setup before
         assert self.hydra_context is not None  # noqa: S101
+        assert self.launcher is not None  # noqa: S101
         typed = [*self._parse_config(), *arguments]
         told = tell if self._report else None
-        with recorded(self._task, self.config, self.hydra_context, typed, self.split_arguments, told) as extra:
-            return super().sweep([*arguments, *extra])
+        with recorded(self._task, self.config, self.hydra_context, typed, self.split_arguments, told) as grid:
+            if grid.done:
+                self.launcher = LeftJobs(self.launcher, grid.done)  # type: ignore[assignment]
+            return super().sweep([*arguments, *grid.identity])
 
     def validate_batch_is_legal(self, batch: Any) -> None:
         """Nothing is left to check: :meth:`sweep` has composed every combination."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from importlib.machinery import ModuleSpec
-from types import ModuleType
 from typing import Any
 
 from hydra.plugins.launcher import Launcher
@@ -14,6 +10,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_plugins.rnn_sweep_optuna.config import register
+from rnn_sweep.sweep.official import stand_in
 
 register()
 
@@ -39,32 +36,10 @@ class OptunaSweeper(Sweeper):
     def _make_launcher(self, config: DictConfig, context: HydraContext, task: TaskFunction) -> Launcher:
         from hydra.core.plugins import Plugins
 
-        self.launcher = Plugins.instance().instantiate_launcher(context, task, config)
+        from rnn_sweep.isolation import isolated
+
+        self.launcher = Plugins.instance().instantiate_launcher(context, isolated(task, drawn=True), config)
         return self.launcher
 
 
-def _stand_in(package: str) -> type[OptunaSweeper] | None:
-    """Make a class under the official sweeper's name, for configurations that name it.
-
-    It lives in modules without files, so that a later installation of the official one meets nothing of ours.
-
-    Returns:
-        The class, or None where the official one is installed.
-    """
-    known = sys.modules.get(package)
-    if not getattr(known, "stands_in", False) and importlib.util.find_spec(package) is not None:
-        return None
-    name = f"{package}.optuna_sweeper"
-    official = type("OptunaSweeper", (OptunaSweeper,), {"__module__": name, "__doc__": OptunaSweeper.__doc__})
-    for path, content in (
-        (package, {"stands_in": True, "__path__": []}),
-        (name, {"OptunaSweeper": official}),
-    ):
-        module = ModuleType(path)
-        module.__spec__ = ModuleSpec(path, None)
-        vars(module).update(content)
-        sys.modules[path] = module
-    return official
-
-
-OfficialOptunaSweeper = _stand_in("hydra_plugins.hydra_optuna_sweeper")
+OfficialOptunaSweeper = stand_in(OptunaSweeper)

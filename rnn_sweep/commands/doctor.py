@@ -38,6 +38,7 @@ def examine(uri: str) -> list[Finding]:
         Finding("rnn-sweep", f"{rnn_sweep.__version__}, Python {platform.python_version()}, {os.cpu_count()} CPUs"),
         *(Finding(name, found or "missing", found is not None) for name in LIBRARIES for found in [_version(name)]),
         *(Finding(name, found, None) for name in EXTRAS if (found := _version(name))),
+        _native(),
         _guarded("tracking store", lambda: _store(uri)),
         *_data(),
         Finding("folder", "can be written" if os.access(here, os.W_OK) else f"'{here}' cannot be written", None),
@@ -53,6 +54,19 @@ def _version(name: str) -> str | None:
         return None
 
 
+def _native() -> Finding:
+    from rnn_sweep.engines.native import library
+
+    def look() -> str:
+        found = library.load()
+        return f"{found.target}, compiled by {library.compiler(found)}"
+
+    try:
+        return _guarded("native engine", look)
+    except library.NativeUnavailable as error:
+        return Finding("native engine", f"{error}; the torch engine trains, slower", None)
+
+
 def _guarded(name: str, look: Callable[[], str]) -> Finding:
     try:
         return Finding(name, look())
@@ -61,7 +75,7 @@ def _guarded(name: str, look: Callable[[], str]) -> Finding:
 
 
 def _store(uri: str) -> str:
-    from rnn_sweep.tracking.masks import mask
+    from rnn_sweep.redaction import mask
     from rnn_sweep.tracking.reading import open_existing
     from rnn_sweep.tracking.sqlite import absolute
 
@@ -95,8 +109,7 @@ def _studies() -> Finding:
 
 
 def _ui(uri: str) -> str:
-    from rnn_sweep.tracking.masks import mask
+    from rnn_sweep.redaction import mask
 
-    if uri == "sqlite:///mlflow.db":
-        return "mlflow ui"
-    return f"mlflow ui --backend-store-uri {shlex.quote(mask(uri))}" if "http" not in uri[:5] else mask(uri)
+    usual = uri == os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    return "rnn-sweep ui" if usual else f"rnn-sweep ui --tracking-uri {shlex.quote(mask(uri))}"

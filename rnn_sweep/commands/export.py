@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnn_sweep.commands.runs import CONFIG_FILE, WEIGHTS_FILE, command_of, config_of
+from rnn_sweep.commands.runs import command_of, config_of
 from rnn_sweep.errors import UserError
+from rnn_sweep.files import CONFIG_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from rnn_sweep.config import DataConfig
@@ -63,7 +64,7 @@ def card(store: Store, run: Recorded, weights: Path) -> str:
         config=config,
         command=command_of(store, run),
         features=_features(config.data),
-        outputs=model.head.out_features,
+        outputs=model.spec.outputs,
         parameters=sum(p.numel() for p in model.parameters()),
         versions={k.removeprefix("version."): v for k, v in run.tags.items() if k.startswith("version.")},
         weights=WEIGHTS_FILE,

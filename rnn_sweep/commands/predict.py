@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn_sweep.commands.runs import WEIGHTS_FILE, config_of
+from rnn_sweep.commands.runs import config_of
 from rnn_sweep.errors import UserError
+from rnn_sweep.files import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from rnn_sweep.data.store import IdxFamily

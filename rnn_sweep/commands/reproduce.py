@@ -10,10 +10,16 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnn_sweep.commands.runs import WEIGHTS_FILE, config_of
+from rnn_sweep.commands.runs import config_of
+from rnn_sweep.config import to_tree
 from rnn_sweep.errors import UserError, near
+from rnn_sweep.files import SCHEDULE_FILE, WEIGHTS_FILE
 from rnn_sweep.outcome import SCORES, State
+from rnn_sweep.run.seat import Seat
 from rnn_sweep.sweep.results import winners
+from rnn_sweep.terminal import print_table
+from rnn_sweep.tracking import CONTINUES, NUMBER_TAG
+from rnn_sweep.trial import SEGMENT_ATTR
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -27,6 +33,9 @@ if TYPE_CHECKING:
 
 DATA = "data.sha256"
 """Tag of a run whose data came from a file of the user's."""
+
+ENGINE = "engine"
+"""Tag with the identity of the engine that trained a run."""
 
 FINAL = (
     "best_epoch",
@@ -64,6 +73,8 @@ class Comparison:
     """One for each metric that differs at all, the largest first."""
     same_weights: bool | None
     """None where the run recorded no weights."""
+    engine: str
+    """Identity of the engine that trained it again: the one that trained it, where that was recorded."""
     environment: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """What is not as it was then: versions, commit, the user's file of data."""
 
@@ -98,7 +109,11 @@ def locate(name: str, storage: str | None, trial: int | None, uri: str) -> tuple
         except UserError as error:
             raise UserError(f"{error}; and no study has that name ({near(name, names())})") from None
     study = find(name, storage)[0]
-    run_id = _trial(study, trial).user_attrs.get("run_id")
+    found = _trial(study, trial)
+    if SEGMENT_ATTR in found.user_attrs:
+        rule = f"trial {found.number} of study {name!r} is a segment of a population, which began from a checkpoint"
+        raise UserError(f"{rule}; its sweep's {SCHEDULE_FILE} replays the best member")
+    run_id = found.user_attrs.get("run_id")
     if run_id is None:
         raise UserError(f"that trial of study {name!r} recorded no MLflow run")
     store = open_existing(uri)
@@ -122,27 +137,45 @@ def reproduce(store: Store, run: Recorded) -> Comparison:
     """Train the run again, in a temporary folder and without recording it, for as many epochs as it had.
 
     Raises:
-        UserError: it is a sweep's run or still runs, has no epoch to compare, or its configuration does not fit
-            this version or machine.
+        UserError: it is a sweep's run or still runs, has no epoch to compare, its configuration does not fit this
+            version or machine, or the engine that trained it is not to be had.
     """
+    from rnn_sweep import data
+    from rnn_sweep.engines import choose, settle
     from rnn_sweep.tracking.reading import history
 
     config = config_of(store, run)
-    threads = run.tags.get("threads", "")
-    if threads.isdecimal():  # sums of other parts differ in their last bits
-        config = replace(config, trainer=replace(config.trainer, threads=int(threads)))
     recorded = history(store, run)
     if run.status == "RUNNING":
         raise UserError(f"run {run.run_id[:8]} ({run.name}) has not ended yet")
     if not recorded:
         raise UserError(f"run {run.run_id[:8]} ({run.name}, {run.state}) has no epoch to compare with")
+    if ENGINE in run.tags:
+        config = settle(config, run.tags[ENGINE])
     with tempfile.TemporaryDirectory() as folder:
         outcome = _train(config, Path(folder), None if run.state == State.COMPLETE.value else len(recorded))
         same = _same_weights(store, run, Path(folder))
     final = {key: run.metrics[key] for key in FINAL if key in run.metrics}
     again = {key: outcome.metrics.get(key, math.nan) for key in final}
     differences, compared = compare(recorded, outcome.history, final, again)
-    return Comparison(len(recorded), compared, differences, same, _environment(run, config))
+    engine = choose(config).identity
+    now = environment(run, {DATA: data.sha256(config.data) or "none"})
+    return Comparison(len(recorded), compared, differences, same, engine, now)
+
+
+def check_whole(run: Recorded) -> None:
+    """Check that a run was trained from its beginning to its end by itself.
+
+    Raises:
+        UserError: it goes on from another run's checkpoint, with other settings.
+    """
+    earlier = run.tags.get(CONTINUES)
+    if earlier is not None and NUMBER_TAG not in run.tags:  # a trial of a population says its settings by epoch
+        rule = "it has the epochs of another run with that run's settings, and cannot be made again by its own"
+        raise UserError(
+            f"run {run.run_id[:8]} ({run.name}) was trained further from run {earlier[:8]}: {rule}; "
+            f"`rnn-sweep reproduce {earlier[:8]}` trains that one again"
+        )
 
 
 def report(run: Recorded, comparison: Comparison, tolerance: float, console: Console) -> None:
@@ -153,18 +186,19 @@ def report(run: Recorded, comparison: Comparison, tolerance: float, console: Con
     head = f"run {run.run_id[:8]} ({run.name}, {run.state}): {c.compared} figures of {c.epochs} epochs"
     if c.identical:
         weights = "" if c.same_weights is None else ", and the weights,"
-        console.print(f"{head}{weights} are bit-identical")
+        console.print(f"{head}{weights} are bit-identical on {c.engine}")
         return
     if not c.differences:
-        console.print(f"{head} are bit-identical, the weights differ")
+        console.print(f"{head} are bit-identical on {c.engine}, the weights differ")
     else:
         verdict = "match" if c.matches(tolerance) else "DO NOT match"
-        console.print(f"{head} {verdict}: the largest difference is {c.largest:.3g}, the tolerance {tolerance:g}")
+        largest = f"the largest difference is {c.largest:.3g}, the tolerance {tolerance:g}"
+        console.print(f"{head} {verdict} on {c.engine}: {largest}")
         table = Table("metric", "epoch", "recorded", "again", "difference")
         for d in c.differences:
             epoch = "" if d.epoch is None else str(d.epoch)
             table.add_row(d.metric, epoch, f"{d.recorded:.9g}", f"{d.again:.9g}", f"{d.size:.3g}")
-        console.print(table)
+        print_table(table, console)
     for name, (then, now) in c.environment.items():
         console.print(f"{name} was {then}, is {now}")
 
@@ -192,7 +226,7 @@ def compare(
             found[metric] = difference
 
     for epoch, (before, after) in enumerate(zip_longest(recorded, again, fillvalue=nothing), start=1):
-        for key in recorded[0]:
+        for key in before or recorded[0]:
             see(key, before.get(key, math.nan), after.get(key, math.nan), epoch)
     for key, value in final.items():
         see(key, value, final_again[key], None)
@@ -201,24 +235,28 @@ def compare(
 
 def _train(config: Config, folder: Path, limit: int | None) -> Outcome:
     """Train; ``limit`` is the number of epochs after which a run that was cut short ends."""
-    from rnn_sweep import data
-    from rnn_sweep.display import Progress
-    from rnn_sweep.training import Observer, check, train
+    from rnn_sweep.application import HOOKS, train
+    from rnn_sweep.run import lifecycle
+    from rnn_sweep.run.job import Application, Place, prepared
 
-    check(config)
-    dataset = data.load(config.data)
-    steps = -(-len(dataset.x_train) // config.data.batch_size)
-    with Progress(limit or config.trainer.epochs, 0, steps) as progress:
+    alone = replace(config, tracking=replace(config.tracking, enabled=False), trial=None)
+    job = prepared(Application(train, None, HOOKS), to_tree(alone), Place(folder))
+    with lifecycle.opened(job, _Until(limit)) as run:
+        return train(job.composed.config, run)
+    raise AssertionError("a run that raised nothing has returned")
 
-        class Watcher(Observer):
-            def step(self) -> None:
-                progress.step()
 
-            def epoch(self, epoch: int, metrics: dict[str, float]) -> bool:
-                progress.epoch(epoch, metrics)
-                return limit is None or epoch < limit
+class _Until(Seat):
+    """The place of a run that ends after some epochs."""
 
-        return train(config, dataset, folder, Watcher())
+    def __init__(self, limit: int | None) -> None:
+        super().__init__()
+        self._left = math.inf if limit is None else limit
+
+    def take(self) -> bool:
+        """Count the epoch."""
+        self._left -= 1
+        return self._left >= 0
 
 
 def _same_weights(store: Store, run: Recorded, folder: Path) -> bool | None:
@@ -237,11 +275,11 @@ def _same_weights(store: Store, run: Recorded, folder: Path) -> bool | None:
     return all(torch.equal(before[name], after[name]) for name in before)
 
 
-def _environment(run: Recorded, config: Config) -> dict[str, tuple[str, str]]:
-    from rnn_sweep import data
+def environment(run: Recorded, more: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """What is not as it was when the run was made; ``more`` are tags as they would be now."""
     from rnn_sweep.provenance import source_tags, version_tags
 
-    now = {**version_tags(), **source_tags(None), DATA: data.sha256(config.data) or "none"}
+    now = {**version_tags(), **source_tags(None), **more}
     keys = [key for key in run.tags if key.startswith("version.") or key in ("mlflow.source.git.commit", DATA)]
     pairs = {key: (run.tags[key], now.get(key, "unknown")) for key in keys}
     return {

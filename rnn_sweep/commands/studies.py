@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.errors import UserError, near
-from rnn_sweep.storage import masked, open_storage, quiet
+from rnn_sweep.redaction import masked
+from rnn_sweep.storage import open_storage, quiet
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.settings import Settings
 
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
     from optuna import Study
 
 
-def names(folder: Path | None = None) -> list[str]:
-    """Studies that lie in ``studies/`` of ``folder`` (the working folder when None), the newest first."""
-    files = list((folder or Path.cwd()).joinpath(studies.FOLDER).glob("*.journal"))
+def names() -> list[str]:
+    """Studies that lie in ``studies/`` of the working folder, the newest first."""
+    files = list(Path(studies.FOLDER).glob("*.journal"))
     return [file.stem for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)]
+
+
+def folder_name(study: str) -> str:
+    """A folder for what is made of a study, whatever another program has called it."""
+    plain = study.replace("/", "-").replace("\\", "-").encode()[:200].decode(errors="ignore")
+    return plain if plain.strip(". ") else f"study-{len(plain)}"
 
 
 def find(name: str, storage: str | None) -> tuple[Study, str]:

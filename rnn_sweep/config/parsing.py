@@ -11,12 +11,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rnn_sweep.config.measures import loss, measure_tree, measures
 from rnn_sweep.config.ranges import check_data, check_gradients, check_model, check_seed, check_trainer
 from rnn_sweep.config.schema import (
+    LOSSES,
+    METRICS,
     OBJECTIVES,
     SCHEDULERS,
     Config,
     DataConfig,
+    Measure,
     ModelConfig,
     OptimizerConfig,
     SchedulerConfig,
@@ -47,20 +51,24 @@ def parse(cfg: DictConfig | Mapping[str, Any]) -> Config:
             raise UserError(f"{name} must be a mapping of settings, got {root.get(name)!r}")
     data = _data(root["data"])
     check_data(data)
+    more = measures("metrics", root.get("metrics"), METRICS[data.task])
     config = Config(
-        model=_section(ModelConfig, "model", root["model"]),
+        model=_model(root["model"]),
         optimizer=_optimizer(root["optimizer"]),
         scheduler=_scheduler(root["scheduler"]),
         data=data,
         trainer=_section(TrainerConfig, "trainer", root["trainer"]),
-        tracking=_tracking(root["tracking"]),
+        tracking=tracking_config(root["tracking"]),
         seed=_convert("seed", root.get("seed", 1), "int"),
-        objective=_objective(root.get("objective"), data.task),
-        trial=_trial(root.get("trial")),
+        objective=_objective(root.get("objective"), data.task, more),
+        loss=loss(root.get("loss"), LOSSES[data.task]),
+        metrics=more,
+        schedule=_schedule(root.get("schedule")),
+        trial=trial_identity(root.get("trial")),
     )
     check_model(config.model)
     check_trainer(config.trainer)
-    check_gradients(config.trainer, config.model)
+    check_gradients(config)
     check_seed("seed", config.seed)
     return config
 
@@ -73,10 +81,19 @@ def to_tree(config: Config) -> dict[str, Any]:
         "lr": config.optimizer.lr,
         **config.optimizer.options,
     }
+    del tree["model"]["target"], tree["model"]["options"]
+    if config.model.target is not None:
+        tree["model"] = {"_target_": config.model.target, **dict(config.model.options)}
     tree["scheduler"] = {"name": config.scheduler.name, **config.scheduler.options}
     del tree["data"]["options"]
     tree["data"] |= dict(config.data.options)
     tree["objective"] = list(config.objective)
+    tree["schedule"] = [*config.schedule] if isinstance(config.schedule, tuple) else config.schedule
+    del tree["loss"], tree["metrics"]
+    if config.loss is not None:
+        tree["loss"] = measure_tree(config.loss)
+    if config.metrics:
+        tree["metrics"] = [measure_tree(measure) for measure in config.metrics]
     del tree["trial"]
     return tree
 
@@ -126,6 +143,17 @@ def _refuse_unknown(prefix: str, node: Mapping[Any, Any], known: Sequence[str] |
             raise UserError(f"{shown} is not a setting; {near(str(key), known)}")
 
 
+def _model(node: dict[Any, Any]) -> ModelConfig:
+    if "_target_" not in node:
+        own = {f.name for f in dataclasses.fields(ModelConfig)} - {"target", "options"}
+        _refuse_unknown("model", node, sorted(own))
+        section: ModelConfig = _section(ModelConfig, "model", node)
+        return section
+    target = _convert("model._target_", node["_target_"], "str")
+    options = sorted((str(key), value) for key, value in node.items() if key != "_target_")
+    return ModelConfig(cell="custom", target=target, options=tuple(options))
+
+
 def _optimizer(node: dict[Any, Any]) -> OptimizerConfig:
     target = node.get("_target_")
     if not isinstance(target, str) or not target.startswith("torch.optim."):
@@ -165,7 +193,8 @@ def _scheduler(node: dict[Any, Any]) -> SchedulerConfig:
     return SchedulerConfig(name=name, options=options)
 
 
-def _tracking(node: dict[Any, Any]) -> TrackingConfig:
+def tracking_config(node: Mapping[Any, Any]) -> TrackingConfig:
+    """The section ``tracking``, checked. Raises :class:`UserError`."""
     tags = node.get("tags") or {}
     if not isinstance(tags, dict):
         raise UserError(f"tracking.tags must be a mapping of names to strings, got {tags!r}")
@@ -192,8 +221,8 @@ def _data(node: dict[Any, Any]) -> DataConfig:
     return dataclasses.replace(section, options=tuple(options))
 
 
-def _objective(value: Any, task: str) -> tuple[str, ...]:
-    known = OBJECTIVES[task]
+def _objective(value: Any, task: str, more: Sequence[Measure]) -> tuple[str, ...]:
+    known = [*OBJECTIVES[task], *(f"val/{measure.name}" for measure in more)]
     names = [known[0]] if value is None else value if isinstance(value, list) else [value]
     if not names:
         raise UserError("objective must name at least one metric, got []")
@@ -204,7 +233,17 @@ def _objective(value: Any, task: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _trial(node: Any) -> Mapping[str, Any] | None:
+def _schedule(node: Any) -> str | tuple[Mapping[str, Any], ...] | None:
+    """A file's name, or its segments, which are checked where they are replayed."""
+    if node is None or isinstance(node, str):
+        return node
+    if isinstance(node, list) and all(isinstance(segment, dict) for segment in node):
+        return tuple(node)
+    raise UserError(f"schedule must be a schedule file, or its segments, got {node!r:.100}")
+
+
+def trial_identity(node: Any) -> Mapping[str, Any] | None:
+    """What the sweeper says of a job's trial, None in a plain run. Raises :class:`UserError` for anything else."""
     kinds = {"number": int, "study_name": str, "storage": str}  # a job of a grid has none of them
     if node is None:
         return None

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from rnn_sweep.config.schema import (
     CELLS,
     DEVICES,
+    ENGINES,
     INITS,
     NONLINEARITIES,
     PRECISIONS,
     TASKS,
+    Config,
     DataConfig,
     ModelConfig,
     TrainerConfig,
@@ -44,6 +46,8 @@ def check_seed(key: str, value: int) -> None:
 
 def check_model(model: ModelConfig) -> None:
     """Refuse a model out of range, or one whose settings contradict its cell. Raises :class:`UserError`."""
+    if model.target is not None:
+        return
     _one_of("model.cell", model.cell, CELLS)
     _at_least("model.hidden_dim", model.hidden_dim, 1)
     _at_most("model.hidden_dim", model.hidden_dim, MOST_UNITS)
@@ -76,16 +80,23 @@ def check_data(data: DataConfig) -> None:
     check_seed("data.split_seed", data.split_seed)
 
 
-def check_gradients(trainer: TrainerConfig, model: ModelConfig) -> None:
+def check_gradients(config: Config) -> None:
     """Refuse an epoch that there is not, or a state that does not say what was read. Raises :class:`UserError`."""
+    trainer, model = config.trainer, config.model
     if trainer.gradients is None:
         return
     if not 1 <= trainer.gradients <= trainer.epochs:
         rule = f"must be an epoch from 1 to trainer.epochs={trainer.epochs}, or null"
         raise UserError(f"trainer.gradients {rule}; got {trainer.gradients!r}")
-    if model.bidirectional:
-        rule = "must be null for model.bidirectional=true, whose states have been reached from both ends"
-        raise UserError(f"trainer.gradients {rule}; got {trainer.gradients!r}")
+    why = None
+    if model.target is not None:
+        why = f"model._target_={model.target}, whose states are not known"
+    elif model.bidirectional:
+        why = "model.bidirectional=true, whose states have been reached from both ends"
+    elif config.loss is not None:
+        why = f"loss={config.loss.target}: the gradients are those of the usual loss"
+    if why is not None:
+        raise UserError(f"trainer.gradients must be null for {why}; got {trainer.gradients!r}")
 
 
 def check_trainer(trainer: TrainerConfig) -> None:
@@ -94,6 +105,7 @@ def check_trainer(trainer: TrainerConfig) -> None:
     _at_most("trainer.epochs", trainer.epochs, MOST_EPOCHS)
     device = trainer.device.split(":", 1)[0]
     _one_of("trainer.device", device, DEVICES)
+    _one_of("trainer.engine", trainer.engine, ENGINES)
     if trainer.threads is not None:
         _at_least("trainer.threads", trainer.threads, 1)
         _at_most("trainer.threads", trainer.threads, MOST_THREADS)

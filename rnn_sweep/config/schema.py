@@ -10,6 +10,7 @@ CELLS = ("rnn", "lstm", "gru")
 NONLINEARITIES = ("relu", "tanh")
 INITS = ("identity", "orthogonal", "chrono", "default")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ENGINES = ("auto", "native", "torch")
 PRECISIONS = ("fp32", "bf16")
 OBJECTIVES = {
     "classification": ("val/accuracy", "val/loss", "train/accuracy", "train/loss", "parameters", "seconds"),
@@ -20,6 +21,15 @@ OBJECTIVES = {
 The test set is not among them: a search that sees it has no test set left.
 """
 TASKS = tuple(OBJECTIVES)
+
+LOSSES = {"classification": ("cross_entropy",), "regression": ("mse", "mae", "huber", "smooth_l1")}
+"""Losses by name, by task, and first what is minimised where nothing is asked for."""
+
+METRICS = {
+    "classification": ("f1", "precision", "recall", "balanced_accuracy", "top3_accuracy"),
+    "regression": ("mae", "rmse"),
+}
+"""Metrics by name, by task; F1, precision and recall are means over the classes."""
 
 SCHEDULERS: dict[str, dict[str, float]] = {
     "none": {},
@@ -48,6 +58,10 @@ class ModelConfig:
     arXiv:1804.11188)."""
     bidirectional: bool = False
     """A second set of cells in each layer reads the sequence backwards; the next layer, or the head, sees both."""
+    target: str | None = None
+    """Dotted path of a module of the user's own in place of all that, ``model._target_`` in YAML."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """Its arguments, sorted by name; flat keys of the model group in YAML."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +107,12 @@ class TrainerConfig:
 
     epochs: int = 10
     device: str = "auto"
+    engine: str = "auto"
+    """``native`` or ``torch``; ``auto`` is the native one wherever it knows the settings and can be loaded."""
     threads: int | None = None
-    """Threads of the matrix products; None leaves torch's choice."""
+    """Threads that train; None is all cores of a run alone, which the native engine's results do not depend on. The
+    torch engine on a CPU divides its operations among so many, which changes the last bits, and with None it does not.
+    """
     clip_norm: float | None = 1.0
     """Largest global gradient norm; None is no clipping."""
     patience: int | None = None
@@ -105,7 +123,24 @@ class TrainerConfig:
     gradients: int | None = None
     """Epoch after which the loss's gradient at the state of each time step is measured and drawn; None is never."""
     resume: str | None = None
-    """Output folder of the run to go on with."""
+    """Output folder of the run to go on with, or its id in MLflow."""
+    restart_schedule: bool = False
+    """Where a run is trained further: begin the learning-rate schedule anew over the epochs to come."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A loss or a metric: a known name, or a class or function of the user's own."""
+
+    target: str
+    """Such as ``huber`` or ``mypackage.focal``."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """Its arguments, sorted by name."""
+
+    @property
+    def name(self) -> str:
+        """What its figures are called: the last part of the target."""
+        return self.target.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -119,6 +154,8 @@ class TrackingConfig:
     tags: Mapping[str, str] = field(default_factory=dict)
     register: str | None = None
     """Registered model that a run's model, or that of a sweep's best trial, becomes the next version of."""
+    system_metrics: bool = False
+    """Record CPU, memory, disk, network and GPUs of the machine while a run goes on."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +170,13 @@ class Config:
     tracking: TrackingConfig
     seed: int = 1
     objective: tuple[str, ...] = ("val/accuracy",)
-    """Metrics of :data:`OBJECTIVES` that a sweep optimises, in the order of its directions."""
+    """Metrics of :data:`OBJECTIVES`, or of :attr:`metrics`, that a sweep optimises, in the order of its directions."""
+    loss: Measure | None = None
+    """What training minimises; None is cross-entropy, and the mean squared error of a regression."""
+    metrics: tuple[Measure, ...] = ()
+    """What is measured beside loss and accuracy (or R²): ``val/NAME`` each epoch, ``test/NAME`` at the end."""
+    schedule: str | tuple[Mapping[str, Any], ...] | None = None
+    """What settings change to while it is trained, ``{until, set}`` each, or a file with that; see
+    :mod:`rnn_sweep.run.schedules`."""
     trial: Mapping[str, Any] | None = None
     """The identity of a sweep's trial; None in a plain run."""

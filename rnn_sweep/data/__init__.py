@@ -4,8 +4,9 @@ A new data set is one module in :mod:`rnn_sweep.data.families`, one YAML file an
 Images are fetched once, cached as checksummed IDX files, and opened without heavy imports.
 """
 
-from rnn_sweep.data.checking import check
+from rnn_sweep.data.checking import check, padded, streamed
 from rnn_sweep.data.dataset import Dataset, load, sha256
 from rnn_sweep.data.families import FAMILIES
+from rnn_sweep.data.family import IGNORED
 
-__all__ = ["FAMILIES", "Dataset", "check", "load", "sha256"]
+__all__ = ["FAMILIES", "IGNORED", "Dataset", "check", "load", "padded", "sha256", "streamed"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from rnn_sweep.data.family import Array
+from rnn_sweep.data.family import IGNORED, Array
 
 
 def frequencies(y_train: Array, y_test: Array, classes: int) -> Mapping[str, float]:
@@ -14,7 +14,8 @@ def frequencies(y_train: Array, y_test: Array, classes: int) -> Mapping[str, flo
 
     Each class counts once more than it occurs, so that one that training lacks costs no infinite loss.
     """
-    counts = np.bincount(y_train.ravel(), minlength=classes) + 1
+    y_train, y_test = y_train[y_train != IGNORED], y_test[y_test != IGNORED]
+    counts = np.bincount(y_train, minlength=classes) + 1
     cost = -np.log(counts / counts.sum())
     return {
         "naive/loss": float(cost[y_test].mean()),

@@ -29,14 +29,18 @@ def check(config: DataConfig) -> tuple[Family, Options]:
         raise UserError(
             f"data.task must be {' or '.join(family.tasks)} for data.name={family.name}, got {config.task!r}"
         )
+    free = getattr(family, "free", False)  # its further settings are arguments of a function of the user's
     for key, _ in config.options:
-        if key not in family.options:
+        if key not in family.options and not free:
             known = [*family.options, *(f.name for f in dataclasses.fields(DataConfig) if f.name != "options")]
             raise UserError(f"data.{key} is not a setting of data.name={family.name}; {near(key, known)}")
     given = dict(config.options)
     options = {key: _value(f"data.{key}", option, given) for key, option in family.options.items()}
+    options = {**given, **options} if free else options
     if config.limit is not None and config.limit < 1:
         raise UserError(f"data.limit must be >= 1 or null, got {config.limit!r}")
+    if streamed(config) and config.limit is not None:
+        raise UserError(f"data.limit must be null with data.batches=true, got {config.limit!r}")
     total = family.size(options)
     if total is None:
         held_out("data.val_size", config.val_size, None, config.name)
@@ -45,13 +49,27 @@ def check(config: DataConfig) -> tuple[Family, Options]:
     return family, options
 
 
+def padded(config: DataConfig) -> bool:
+    """Whether sequences have lengths of their own, as far as that shows without opening the data."""
+    family = FAMILIES.get(config.name)
+    found = getattr(family, "padded", None)  # of the families that can
+    return bool(found is not None and found(dict(config.options)))
+
+
+def streamed(config: DataConfig) -> bool:
+    """Whether the data are read batch by batch, and never are in memory as a whole."""
+    family = FAMILIES.get(config.name)
+    found = getattr(family, "streamed", None)  # of the families that can
+    return bool(found is not None and found(dict(config.options)))
+
+
 def _value(key: str, option: Option, given: Options) -> Any:
     """The value of one setting, given or by default."""
     value: Any = given.get(key.removeprefix("data."), option.default)
     if option.default is None:
         return _file(key, value)
-    kind, words = type(option.default), {int: "an integer", float: "a number", str: "a string"}
-    fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    kind, words = type(option.default), {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+    fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
     if option.choices:
         if not fits or value not in option.choices:
             names = [str(choice) for choice in option.choices]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnn_sweep.data import baselines
-from rnn_sweep.data.checking import check, check_batch, held_out
+from rnn_sweep.data.checking import check, check_batch, held_out, streamed
 from rnn_sweep.errors import UserError
 
 # torch is imported where tensors are made: `rnn_sweep.data.check` answers without it.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from rnn_sweep.config import DataConfig
     from rnn_sweep.data.family import Array, Arrays
+    from rnn_sweep.data.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,27 @@ class Dataset:
     task: str = "classification"
     baseline: Mapping[str, float] = field(default_factory=dict)
     """Metrics of a naive answer on the test part: ``naive/loss``, and ``naive/accuracy`` of a classification."""
+    lengths_train: Tensor | None = None
+    """Steps that there are of each sequence, int64 [N], where the rest is padding: zeros, labelled ``IGNORED``."""
+    lengths_val: Tensor | None = None
+    lengths_test: Tensor | None = None
     sha256: str | None = None
     """Of the user's own file, ``data.file``, as it was before it was read; other data are always the same."""
+    streams: Mapping[str, Stream] | None = None
+    """Where data are read batch by batch: the parts by name. ``x_train`` and the others are their first batches."""
+
+    @property
+    def padded(self) -> bool:
+        """Whether sequences have lengths of their own."""
+        return self.lengths_train is not None
+
+    def count(self, part: str) -> int:
+        """Sequences of a part; of streams those of the latest pass."""
+        return len(getattr(self, f"x_{part}")) if self.streams is None else self.streams[part].sequences
+
+    def batches(self, size: int) -> int:
+        """Batches of an epoch, of ``size`` sequences where they are not made elsewhere."""
+        return -(-len(self.x_train) // size) if self.streams is None else len(self.streams["train"])
 
     @property
     def steps(self) -> int:
@@ -83,14 +104,17 @@ def load(config: DataConfig) -> Dataset:
     import torch
 
     family, options = check(config)
+    if streamed(config):
+        return _of_streams(config, *family.streams(config, options))  # type: ignore[attr-defined]
     digest = sha256(config)
     try:
         arrays = family.open(config, options)
-        (x, y), (x_val, y_val) = _split(config, arrays)
-        x_test, y_test = arrays.x_test, arrays.y_test
+        (x, y, lengths), (x_val, y_val, lengths_val) = _split(config, arrays)
+        x_test, y_test, lengths_test = arrays.x_test, arrays.y_test, arrays.lengths_test
         if config.limit is not None and config.limit < len(x_test):
             spaced = np.arange(config.limit) * len(x_test) // config.limit
             x_test, y_test = x_test[spaced], y_test[spaced]
+            lengths_test = None if lengths_test is None else lengths_test[spaced]
         _check_varied(config, {"training": y, "validation": y_val, "test": y_test})
         baseline = _baseline(config, arrays, y, x_test, y_test)
     except MemoryError as error:
@@ -110,8 +134,17 @@ def load(config: DataConfig) -> Dataset:
         outputs=arrays.outputs,
         task=config.task,
         baseline=baseline,
+        lengths_train=_tensor(lengths),
+        lengths_val=_tensor(lengths_val),
+        lengths_test=_tensor(lengths_test),
         sha256=digest,
     )
+
+
+def _of_streams(config: DataConfig, streams: Mapping[str, Stream], outputs: int) -> Dataset:
+    (x, y), (x_val, y_val), (x_test, y_test) = (streams[part].first for part in ("train", "val", "test"))
+    sizes: dict[str, Any] = {"scale": 1.0, "outputs": outputs, "task": config.task}
+    return Dataset(config.name, x, y, x_val, y_val, x_test, y_test, **sizes, streams=streams)
 
 
 def sha256(config: DataConfig) -> str | None:
@@ -125,24 +158,45 @@ def sha256(config: DataConfig) -> str | None:
         return None
     path = Path(options["file"])
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        state = path.stat()
+        return _digest(path, state.st_mtime_ns, state.st_size)
     except OSError as error:
         raise UserError(f"data.file must be a file that can be read, got '{path}': {error.strerror}") from error
 
 
-def _split(config: DataConfig, arrays: Arrays) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+@functools.lru_cache(maxsize=8)
+def _digest(path: Path, changed: int, size: int) -> str:
+    """Of a file in one state: a sweep asks for each of its trials."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+_Part = tuple["Array", "Array", "Array | None"]
+
+
+def _tensor(array: Array | None) -> Tensor | None:
+    import torch
+
+    return None if array is None else torch.from_numpy(array)
+
+
+def _split(config: DataConfig, arrays: Arrays) -> tuple[_Part, _Part]:
     """Training and validation part, each capped at ``limit``."""
     import torch
+
+    def some(x: Array, y: Array, lengths: Array | None, which: Any) -> _Part:
+        return x[which], y[which], None if lengths is None else lengths[which]
 
     if arrays.validation is not None:
         check_batch(config, len(arrays.x))
         x_val, y_val = arrays.validation
-        return (arrays.x[: config.limit], arrays.y[: config.limit]), (x_val[: config.limit], y_val[: config.limit])
+        first = slice(config.limit)
+        return some(arrays.x, arrays.y, arrays.lengths, first), some(x_val, y_val, arrays.lengths_val, first)
     count = held_out("data.val_size", config.val_size, len(arrays.x), config.name)
     check_batch(config, len(arrays.x) - count)
     order = torch.randperm(len(arrays.x), generator=torch.Generator().manual_seed(config.split_seed)).numpy()
     val, train = order[:count][: config.limit], order[count:][: config.limit]
-    return (arrays.x[train], arrays.y[train]), (arrays.x[val], arrays.y[val])
+    x, y, lengths = arrays.x, arrays.y, arrays.lengths
+    return some(x, y, lengths, train), some(x, y, lengths, val)
 
 
 def _check_varied(config: DataConfig, targets: Mapping[str, Array]) -> None:

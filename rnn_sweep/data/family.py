@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rnn_sweep.config import DataConfig
 
 Array = NDArray[Any]
+IGNORED = -100
+"""Label of a step that is padding, as torch has it."""
+
 Options = Mapping[str, Any]
 """A family's settings by name: all of them, checked."""
 
@@ -49,6 +52,10 @@ class Arrays:
     """Features are x times this."""
     validation: tuple[Array, Array] | None = None
     """Where time decides the split, the family makes it."""
+    lengths: Array | None = None
+    """Steps that there are of each sequence, int64 [N]; the rest is padding, zeros, whose labels are ignored."""
+    lengths_test: Array | None = None
+    lengths_val: Array | None = None
     naive: Callable[[Array, Array, Array], Mapping[str, float]] | None = None
     """``naive(y_train, x_test, y_test)``: metrics of a naive answer, where the usual one of the task says too little.
 

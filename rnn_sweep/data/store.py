@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shlex
 import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -188,7 +189,8 @@ def _fill(family: IdxFamily, folder: Path) -> None:
 def _map(file: IdxFile, path: Path) -> Bytes:
     """Map one file and check it: its size, header and CRC-32; a shape never comes from the file."""
     size = path.stat().st_size
-    advice = f"delete the file '{path}' and run again: it will be fetched anew"
+    aside = f"`rnn-sweep repair {shlex.quote(str(path))}` to set it aside"
+    advice = f"delete the file '{path}', or {aside}, and run again: it will be fetched anew"
     if size != file.size:
         raise UserError(f"data file '{path}' is corrupt: it must have {file.size} bytes, got {size}; {advice}")
     whole: Bytes = np.memmap(path, dtype=np.uint8, mode="c")
@@ -196,11 +198,19 @@ def _map(file: IdxFile, path: Path) -> Bytes:
     if known is None and not bytes(whole[: file.offset]) == header(file.shape):
         raise UserError(f"data file '{path}' is corrupt: it must be an IDX file of {list(file.shape)} bytes; {advice}")
     if known is None:  # without a note the file was put there by hand
-        known = int(_note(path).read_text(), 16) if _note(path).is_file() else found
+        known = _noted(path) if _note(path).is_file() else found
     if found != known:
         rule = f"its CRC-32 must be {known:08x}, got {found:08x}"
         raise UserError(f"data file '{path}' is corrupt: {rule}; {advice}")
     return whole[file.offset :].reshape(file.shape)
+
+
+def _noted(path: Path) -> int:
+    try:
+        return int(_note(path).read_text(), 16)
+    except ValueError:
+        advice = f"delete it, where '{path.name}' is known to be whole, or delete both"
+        raise UserError(f"data file '{_note(path)}' must hold a CRC-32 in hexadecimal digits; {advice}") from None
 
 
 def _note(path: Path) -> Path:

@@ -6,7 +6,8 @@
   whichever actor is free first, and nodes that join later are used at once.
 - An actor without a job gives its CPUs and GPUs back after :data:`IDLE_SECONDS`, and ends with the sweep's process.
 - It has the sweep's working folder, where that exists on its node, and those of the sweep's environment variables that
-  name stores and hold their passwords (:data:`PASSED_ON`); Ray sets the threads and visible GPUs that it was given.
+  name stores and hold their passwords (:data:`PASSED_ON`) or that the program has set, such as ``KERAS_BACKEND``; Ray
+  sets the threads and visible GPUs that it was given.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -32,6 +34,8 @@ IDLE_SECONDS = 5.0
 """How long an actor may wait for a job before it makes room for others."""
 PASSED_ON = ("MLFLOW_", "PG", "RNN_SWEEP_")
 """Environment variables that begin so are the same in the jobs as in the sweep, on every node."""
+_OF_THE_NODE = ("RAY_", "CUDA_", "OMP_", "TORCHINDUCTOR_")
+"""Those that are not passed on, whoever has set them."""
 _LOOK_SECONDS = 0.5
 
 _Job: TypeAlias = "tuple[Future[JobReturn], list[str], int]"
@@ -74,8 +78,21 @@ class Actor:
         return worker.work(overrides, index)
 
 
+def passed_on() -> Mapping[str, str]:
+    """The environment variables that the sweep's jobs get: those by name, and what the program has set itself."""
+    begun = set()
+    with suppress(OSError):  # where there is no such file, those by name alone
+        begun = set(Path("/proc/self/environ").read_bytes().split(b"\0"))
+    own = {name: value for name, value in os.environ.items() if begun and os.fsencode(f"{name}={value}") not in begun}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(PASSED_ON) or (name in own and not name.startswith(_OF_THE_NODE))
+    }
+
+
 class RayPool:
-    """``slots`` jobs in flight on the cluster that was joined by :func:`rnn_sweep.launch.cluster.connect`."""
+    """``slots`` jobs in flight on the cluster that was joined by :func:`rnn_sweep.launch.ray_connect.connect`."""
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig, slots: int, room: Room) -> None:
         import ray
@@ -83,15 +100,21 @@ class RayPool:
         self.slots = slots
         options = {"num_cpus": room.num_cpus, "num_gpus": room.num_gpus, "resources": dict(room.resources)}
         self._kind: Any = ray.remote(Actor).options(**options, max_restarts=0, max_task_retries=0)
-        passed_on = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         # Once into the object store, not once for each actor.
-        self._arguments = (ray.put(packed_setup(context, task, config, "ray")), os.getcwd(), passed_on)
+        self._arguments = (ray.put(packed_setup(context, task, config, "ray")), os.getcwd(), passed_on())
         self._waiting: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = self._killed = False
         self._actors: set[Any] = set()
-        self._threads = [threading.Thread(target=self._serve, name=f"ray-slot-{n}", daemon=True) for n in range(slots)]
-        for thread in self._threads:
+        self._threads: list[threading.Thread] = []
+        self.resize(slots)
+
+    def resize(self, slots: int) -> None:
+        """Have ``slots`` jobs in flight from now on; who submits no more than so many needs fewer actors, too."""
+        self.slots = slots
+        for n in range(len(self._threads), slots):
+            thread = threading.Thread(target=self._serve, name=f"ray-slot-{n}", daemon=True)
+            self._threads.append(thread)
             thread.start()
 
     def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:

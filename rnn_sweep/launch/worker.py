@@ -1,4 +1,4 @@
-"""What happens inside a worker process, and the form in which a job's result comes back from it.
+"""Worker processes: how they start, run a job, and send its result back.
 
 A result travels as bytes made here, so that a return value or an exception that cannot be pickled, or cannot
 be unpickled at the other end, fails its own job and not the channel to the worker.
@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import inspect
+import linecache
+import multiprocessing
+import multiprocessing.util
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
@@ -26,16 +32,18 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
+from loky.backend.utils import kill_process_tree  # type: ignore[import-untyped]
 from omegaconf import DictConfig, open_dict
 
-from rnn_sweep import deadline
+from rnn_sweep import watchdog
 
 GRACE_SECONDS = 5.0
 """How long a job that was told to stop (SIGTERM) may take to write down what it has."""
 _PARENT_POLL_SECONDS = 0.5
 
 _packed_setup = b""
-_home = ""
+_script: str | None = None
+"""The user's program."""
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - not raised: the cause of an exception that was
@@ -49,35 +57,37 @@ def start(parent: int) -> None:
     """Prepare this worker, which ends with the process ``parent``."""
     prepare()
     threading.Thread(target=_end_with, args=(parent,), name="parent-watch", daemon=True).start()
+    multiprocessing.util.Finalize(None, _end_in_time, exitpriority=1000)  # before anything else that is done at the end
 
 
 def prepare(packed_setup: bytes = b"") -> None:
     """Prepare this worker; nothing here can fail because of the app (see :func:`_setup`)."""
-    global _home, _packed_setup
-    _home, _packed_setup = os.getcwd(), packed_setup
+    global _packed_setup
+    _packed_setup = packed_setup
     # A handler, not SIG_IGN: programs started by a job would inherit the latter.
     signal.signal(signal.SIGINT, _ignore)
+    # loky has made itself the start method of the whole process; a job's own processes start as anywhere else.
+    multiprocessing.set_start_method(None, force=True)
 
 
-def begin(overrides: list[str], index: int, mark: str, packed_setup: bytes | None) -> bytes:
+def begin(overrides: list[str], index: int, mark: str, setup: str) -> bytes:
     """As :func:`work`, and says so.
 
     Args:
         overrides: of the job.
         index: becomes ``hydra.job.num``.
         mark: a file that is created when the job begins, and holds its deadline where it announces one.
-        packed_setup: comes with the first job: what all need.
+        setup: a file with what all jobs need.
     """
     global _packed_setup
     Path(mark).touch()
-    deadline.watched(Path(mark))
-    _packed_setup = packed_setup or _packed_setup
+    watchdog.watched(Path(mark))
+    _packed_setup = _packed_setup or Path(setup).read_bytes()
     return work(overrides, index)
 
 
 def work(overrides: list[str], index: int) -> bytes:
     """Run one job as Hydra's launchers do; the answer is for :func:`unpack`."""
-    os.chdir(_home)
     try:
         answer = _pack(_run(overrides, index))
     except (SystemExit, KeyboardInterrupt) as stop:
@@ -130,13 +140,33 @@ def _setup() -> tuple[HydraContext, TaskFunction, DictConfig]:
     # Hydra executes plugin modules when it looks for plugins. Let it do so now, once: set_state would do it
     # again, and cloudpickle would then send classes by value, being no longer those of their modules.
     plugins = Plugins.instance()
-    context, task, config, singletons = pickle.loads(_packed_setup)  # noqa: S301 - from our parent
+    global _script
+    context, task, config, singletons, program = pickle.loads(_packed_setup)  # noqa: S301 - from our parent
+    _script, name = program
+    _become(task, _script, name)
     singletons["instances"][Plugins] = plugins
     setup_globals()
     Singleton.set_state(singletons)
     gc.collect()
     gc.freeze()  # what is there stays: the collector need not look through it after each few jobs
     return context, task, config
+
+
+def _become(task: TaskFunction, script: str | None, name: str | None) -> None:
+    """Make what was sent of the user's program this process's ``__main__``, as it is where the program runs by itself.
+
+    A process that a job spawns is told its function by name, and imports the program ``script``, or as the module
+    ``name``, to find it.
+    """
+    found = getattr(inspect.unwrap(task), "__globals__", {})
+    if found.get("__name__") != "__main__":  # it has a module of its own
+        return
+    main = ModuleType("__main__")
+    vars(main).update(found)
+    if script is not None:
+        main.__file__ = script
+    main.__spec__ = None if name is None else ModuleSpec(name, None)
+    sys.modules["__main__"] = main
 
 
 def _pack(result: JobReturn | Exception) -> bytes:
@@ -154,7 +184,17 @@ def _pack(result: JobReturn | Exception) -> bytes:
 
 
 def _trace(error: BaseException) -> str:
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    return text if _script is None else _BY_VALUE.sub(partial(_located, _script), text)
+
+
+_BY_VALUE = re.compile(r'File "<dynamic-code>", line (\d+)(.*)')
+"""How a traceback names what cloudpickle sent by value: the functions of the user's program."""
+
+
+def _located(script: str, found: re.Match[str]) -> str:
+    line = linecache.getline(script, int(found[1])).strip()
+    return f'File "{script}", line {found[1]}{found[2]}' + (f"\n    {line}" if line else "")
 
 
 def _why_it_cannot_travel(value: Any) -> Exception | None:
@@ -175,6 +215,27 @@ def _stand_in(value: Any, problem: Exception, trace: str | None) -> Exception:
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """Leave Ctrl-C to the sweep's process."""
+
+
+def _end_in_time() -> None:
+    """Called when this process has run its last job: what jobs have left running may hold the end up for a while."""
+    threading.Thread(target=_end_anyway, name="end-watch", daemon=True).start()
+    joblib = sys.modules.get("joblib.externals.loky")
+    if joblib is not None:  # its idle processes would end by themselves, after five minutes
+        joblib.get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+
+def _end_anyway() -> None:
+    time.sleep(GRACE_SECONDS)
+    own = {threading.main_thread(), threading.current_thread()}
+    threads = [f"thread {each.name!r}" for each in threading.enumerate() if not each.daemon and each not in own]
+    children = multiprocessing.active_children()
+    left = ", ".join([*threads, *(f"process {each.name!r} ({each.pid})" for each in children)]) or "something"
+    message = f"a job has left running: {left}; its worker process ended {GRACE_SECONDS:g} s later without it"
+    print(message, file=sys.stderr, flush=True)
+    for child in children:
+        kill_process_tree(child)
+    os._exit(0)
 
 
 def _end_with(parent: int) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -42,6 +42,10 @@ class ModelSpec:
     bidirectional: bool = False
     steps: int = 0
     """Length T of the sequences, which ``init="chrono"`` goes by; a network takes any."""
+    target: str | None = None
+    """A module of the user's own in place of all that; see :class:`~rnn_sweep.models.custom.CustomNetwork`."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Its arguments."""
 
     @property
     def directions(self) -> int:
@@ -71,15 +75,34 @@ class RecurrentNetwork(nn.Module):
         self.rnn = recurrent(spec.input_dim, spec.hidden_dim, spec.layers, **common)
         self.head = nn.Linear(spec.directions * spec.hidden_dim, spec.outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Answer sequences ``x`` [N, T, I] float: logits or values [N, outputs], or [N, T, outputs] for each step."""
-        hidden, _ = self.rnn(x)
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Answer sequences ``x`` [N, T, I] float: logits or values [N, outputs], or [N, T, outputs] for each step.
+
+        ``lengths`` [N] integers says how many steps of each there are, where the rest is padding.
+        """
+        return self.answer(recur(self.rnn, x, lengths), lengths)
+
+    def answer(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """What the head makes of the recurrent layers' outputs ``hidden`` [N, T, D H]; see :meth:`forward`."""
         if not self.spec.per_step:
             size = self.spec.hidden_dim
-            forward, backward = hidden[:, -1, :size], hidden[:, 0, size:]
+            last = (
+                hidden[:, -1] if lengths is None else hidden[torch.arange(len(hidden)), lengths.to(hidden.device) - 1]
+            )
+            forward, backward = last[:, :size], hidden[:, 0, size:]
             hidden = torch.cat([forward, backward], -1) if self.spec.bidirectional else forward
         answer: Tensor = self.head(hidden)
         return answer
+
+
+def recur(layers: nn.RNN | nn.GRU | nn.LSTM, x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Outputs [N, T, D H] of recurrent layers; those behind a sequence's length are 0, and no state has seen them."""
+    if lengths is None:
+        outputs: Tensor = layers(x)[0]
+        return outputs
+    packed = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    padded, _ = nn.utils.rnn.pad_packed_sequence(layers(packed)[0], batch_first=True, total_length=x.shape[1])
+    return padded
 
 
 @torch.no_grad()

@@ -10,20 +10,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.models.recurrent import ModelSpec, RecurrentNetwork
+from rnn_sweep.files import replacing
+from rnn_sweep.models.building import Network, network
+from rnn_sweep.models.recurrent import ModelSpec
 
 _SPEC = "rnn_sweep.model_spec"
 
 
-def save_weights(model: RecurrentNetwork, spec: ModelSpec, path: Path) -> None:
+def save_weights(model: Network, spec: ModelSpec, path: Path) -> None:
     """Write the model's ``state_dict`` and its shape; the file appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, temporary, metadata={_SPEC: json.dumps(dataclasses.asdict(spec))})
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_SPEC: json.dumps(dataclasses.asdict(spec))})
 
 
-def load_weights(path: Path) -> RecurrentNetwork:
+def load_weights(path: Path) -> Network:
     """Read a file of :func:`save_weights` into a model in evaluation mode, on the CPU.
 
     Raises:
@@ -37,6 +38,6 @@ def load_weights(path: Path) -> RecurrentNetwork:
         raise UserError(f"weight file {str(path)!r} cannot be read: {error}") from error
     if _SPEC not in metadata:
         raise UserError(f"weight file {str(path)!r} must be one that rnn-sweep wrote; its metadata are {metadata}")
-    model = RecurrentNetwork(ModelSpec(**json.loads(metadata[_SPEC])))
+    model = network(ModelSpec(**json.loads(metadata[_SPEC])))
     model.load_state_dict(tensors)
     return model.eval()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import datetime
-import json
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 
+from rnn_sweep.errors import Damaged
+from rnn_sweep.files import RESULT_FILE, read_result
 from rnn_sweep.outcome import State, maximized
 from rnn_sweep.report.write import write
 from rnn_sweep.storage import quiet
-from rnn_sweep.sweep import record
-from rnn_sweep.sweep.ending import told
-from rnn_sweep.sweep.results import Command, leaderboard
+from rnn_sweep.sweep import study_metadata
+from rnn_sweep.sweep.finalize import told
+from rnn_sweep.sweep.grid_folder import begun, own
+from rnn_sweep.sweep.hooks import PAGES_ATTR
+from rnn_sweep.sweep.identity import TYPED
+from rnn_sweep.sweep.results import Command, print_leaderboard
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from rnn_sweep.sweep.grid import Grid
+
+log = logging.getLogger(__name__)
 
 SPREAD = 50
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
@@ -47,35 +53,38 @@ def tell(grid: Grid) -> dict[str, Any]:
         print(f"the report could not be written: {type(error).__name__}: {error}", file=sys.stderr)
         return {}
     console = Console()
-    if report.facts.best is not None:
-        console.print(leaderboard(study))
-    console.print(f"report: {report.page}", soft_wrap=True, markup=False, highlight=False)
-    best = report.facts.best
+    if report.stats.best is not None:
+        print_leaderboard(study, console)
+    console.print(f"report:  {report.page}", soft_wrap=True, markup=False, highlight=False)
+    best = report.stats.best
     files = [str(path) for path in (report.page, *report.pictures)]
-    return {"counts": report.facts.counts, "best": best and told(best), "note": report.note, "files": files}
+    return {"counts": report.stats.counts, "best": best and told(best), "note": report.note, "files": files}
 
 
 def as_study(grid: Grid) -> Study | None:
     """The grid's jobs as trials, numbered as Hydra numbers them; None where none has left a result."""
     import optuna
 
-    results = {tuple(_own(result["overrides"])): (result, at) for result, at in _results(grid)}
+    results = {own(result["overrides"]): (result, at) for result, at in _results(grid)}
     if not results or not grid.objectives:
         return None
-    begun = {tuple(_own(yaml.safe_load(path.read_text()))) for path in _new(grid, "overrides.yaml")}
+    known = begun(grid.folder)
     dists = {key: _distribution([job.values[key] for job in grid.jobs]) for key in grid.space}
     dists = {key: dist for key, dist in dists.items() if not dist.single()}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with quiet():
         study = optuna.create_study(study_name=grid.name, directions=[_direction(name) for name in grid.objectives])
         study.set_metric_names(list(grid.objectives))
-    study.set_user_attr(record.ATTR, {**record.circumstances(Command(sys.argv[1:])), "space": grid.space})
+    study.set_user_attr(
+        study_metadata.ATTR, {**study_metadata.circumstances(Command(sys.argv[1:])), "space": grid.space}
+    )
+    study.set_user_attr(PAGES_ATTR, dict(grid.pages))
     for job in grid.jobs:
         params = {key: _label(job.values[key]) for key in dists}
-        found = results.get(tuple(job.overrides))
+        found = results.get(own(job.overrides))
         common = {"params": params, "distributions": dists}
         study.add_trial(
-            _trial(*found, grid.objectives, common) if found else _without(tuple(job.overrides) in begun, common)
+            _trial(*found, grid.objectives, common) if found else _without(own(job.overrides) in known, common)
         )
     return study
 
@@ -85,7 +94,8 @@ def _trial(result: Mapping[str, Any], at: float, objectives: Sequence[str], comm
     from optuna.trial import TrialState, create_trial
 
     state = {State.COMPLETE.value: TrialState.COMPLETE, State.INTERRUPTED.value: TrialState.FAIL}
-    notes = {key: result[key] for key in ("state", "cause", "run_id")} | {"overrides": _own(result["overrides"])}
+    typed = [override for override in result["overrides"] if not override.startswith(TYPED)]
+    notes = {key: result[key] for key in ("state", "cause", "run_id")} | {"overrides": typed}
     trial = create_trial(
         state=state.get(result["state"], TrialState.PRUNED),
         values=result["values"] if result["state"] == State.COMPLETE.value else None,
@@ -109,19 +119,19 @@ def _without(begun: bool, common: Mapping[str, Any]) -> FrozenTrial:
 
 
 def _results(grid: Grid) -> Iterator[tuple[dict[str, Any], float]]:
-    for path in _new(grid, "result.json"):
-        yield json.loads(path.read_text()), path.stat().st_mtime
+    for path in sorted(grid.folder.rglob(RESULT_FILE), key=lambda path: path.stat().st_mtime):
+        result = _read(path)
+        if result is not None:
+            yield result, path.stat().st_mtime
 
 
-def _new(grid: Grid, name: str) -> list[Path]:
-    """Files of that name below the grid's folder, without those of an earlier grid in the same place, oldest first."""
-    found = [path for path in grid.folder.rglob(name) if path.stat().st_mtime >= grid.since]
-    return sorted(found, key=lambda path: path.stat().st_mtime)
-
-
-def _own(overrides: Sequence[str]) -> list[str]:
-    """A job's overrides, without what the grid added."""
-    return [override for override in overrides if not override.startswith("trial=")]
+def _read(path: Path) -> dict[str, Any] | None:
+    """A job's result; None where it is damaged: the job counts as one without."""
+    try:
+        return read_result(path)
+    except Damaged as error:
+        log.warning("%s", error)
+        return None
 
 
 def _direction(objective: str) -> StudyDirection:

@@ -1,4 +1,4 @@
-"""All of a study's report at once."""
+"""Writing all of a study's report."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnn_sweep.report import words
-from rnn_sweep.report.facts import Facts, gather
-from rnn_sweep.report.figures import plots, save_pictures
-from rnn_sweep.report.page import PAGE_FILE, row, write_page
+from rnn_sweep.files import REPORT_FILE
+from rnn_sweep.quoting import command_line
+from rnn_sweep.report import summary
+from rnn_sweep.report.figures import plots
+from rnn_sweep.report.page import rows, write_page
+from rnn_sweep.report.rendering import save_pictures
+from rnn_sweep.report.stats import Stats, gather
 from rnn_sweep.report.templates import render
-from rnn_sweep.sweep.space import bare
+from rnn_sweep.sweep import lineage
+from rnn_sweep.sweep.space.parameters import bare
+from rnn_sweep.trial import SEGMENT_ATTR
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -30,7 +35,7 @@ class Report:
     pictures: Sequence[Path]
     note: str
     """The summary in Markdown, for MLflow's description of the parent run."""
-    facts: Facts
+    stats: Stats
 
 
 def write(study: Study, folder: Path, command: Command | None, storage: str | None) -> Report:
@@ -46,32 +51,39 @@ def write(study: Study, folder: Path, command: Command | None, storage: str | No
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    facts = gather(study)
-    found = plots(study, facts)
-    commands = _commands(facts, command, kept=storage is not None)
-    page = folder / PAGE_FILE
-    write_page(page, facts, found, commands, storage)
+    stats = gather(study)
+    found = plots(study, stats)
+    commands = _commands(stats, command, kept=storage is not None)
+    again = lineage.replay(study, folder, command) if command is not None else None
+    if again is not None:
+        commands = {"Replay the winner's schedule": again, **commands}
+    page = folder / REPORT_FILE
+    write_page(page, stats, found, commands, storage)
     note = render(
         "note.md.j2",
-        facts=facts,
-        sentences=words.summary(facts),
-        columns=[bare(key) for key in facts.keys],
-        rows=[row(trial, facts) for trial in facts.ranking[:NOTE_ROWS]],
+        stats=stats,
+        sentences=summary.summary(stats),
+        columns=[bare(key) for key in stats.keys],
+        rows=rows(stats.ranking[:NOTE_ROWS], stats),
         commands=commands,
     )
-    return Report(page, save_pictures(found, facts, folder), note, facts)
+    return Report(page, save_pictures(found, stats, folder), note, stats)
 
 
-def _commands(facts: Facts, command: Command | None, *, kept: bool) -> dict[str, str]:
+def _commands(stats: Stats, command: Command | None, *, kept: bool) -> dict[str, str]:
     if command is None:
         return {}
     lines = {}
-    if facts.best is not None:
-        what = "Train the best trial again" if len(facts.directions) == 1 else "Train the first of the front again"
-        lines[what] = command.plain(facts.best.user_attrs.get("overrides", []))
-        if facts.best.user_attrs.get("run_id"):
-            name = facts.name if kept else facts.best.user_attrs["run_id"]
-            lines["Train it again and compare every figure"] = f"rnn-sweep reproduce {name}"
+    if stats.best is not None and SEGMENT_ATTR not in stats.best.user_attrs:
+        what = "Train the best trial again" if len(stats.directions) == 1 else "Train the first of the front again"
+        lines[what] = command.plain(stats.best.user_attrs.get("overrides", []))
+        if stats.best.user_attrs.get("run_id"):
+            name = stats.name if kept else stats.best.user_attrs["run_id"]
+            lines["Train it again and compare every figure"] = command_line(
+                ["rnn-sweep", "reproduce", *(["--"] if name.startswith("-") else []), name]
+            )
     if kept:
-        lines["Go on with the study"] = command.resume(facts.name)
+        lines["Go on with the study"] = command.resume(stats.name)
+    if stats.pages.command:
+        lines["Start MLflow's UI, which the numbers of trials open"] = stats.pages.command
     return lines

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import datetime
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Container, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,9 +20,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from rnn_sweep.errors import UserError
+from rnn_sweep.errors import UserError, damaged
+from rnn_sweep.redaction import masked
 from rnn_sweep.storage.tables import Notes, read_trials, write_notes
-from rnn_sweep.storage.urls import masked
 
 CONNECT_SECONDS = 5
 REUSE_SECONDS = 0.1
@@ -252,6 +255,26 @@ def probe(url: str) -> None:
         raise UserError(
             f"hydra.sweeper.storage={masked(url)} is the database of {owner}; a study needs a database of its own"
         )
+
+
+def check_pages(url: str) -> None:
+    """Check that every page of a database of sqlite can be read, where there is one.
+
+    Raises:
+        Damaged: one cannot: what is asked for later would be an error, or less than there was.
+    """
+    path = Path(url.partition("://")[2][1:].partition("?")[0])
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=5)) as database:
+            (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:  # in use, or not to be read: opening it tells
+        return
+    except sqlite3.DatabaseError as error:
+        found = str(error)
+    if found != "ok":
+        raise damaged(path, " ".join(found.split()))
 
 
 def open_database(url: str, attempts: int = 4) -> Database:

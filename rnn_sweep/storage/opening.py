@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from rnn_sweep.deadline import within
-from rnn_sweep.errors import UserError
-from rnn_sweep.storage.urls import masked, scrubbed, unmasked
+from rnn_sweep.errors import UserError, damaged
+from rnn_sweep.redaction import masked, one_line, unmasked
+from rnn_sweep.timeouts import within
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -62,25 +62,21 @@ def open_storage(url: str) -> BaseStorage:
     ``journal:///absolute/file`` or ``journal://relative/file``; ``sqlite:///``, ``postgresql://``,
     ``mysql://`` and other SQLAlchemy URLs; ``redis://``; ``grpc://host:port`` (Optuna's proxy). A storage
     behind a network answers the first time within ten seconds, and outlasts breaks of up to a minute later, see
-    :mod:`rnn_sweep.storage.patience`.
+    :mod:`rnn_sweep.storage.retry`.
 
     Raises:
         UserError: a bad URL, a driver that is missing, a store that cannot be written, or a schema that this version
             of Optuna does not take.
         Unreachable: a server that is not there, or does not let this program in.
     """
-    from rnn_sweep.storage.patience import is_break, patient
+    from rnn_sweep.storage.retry import is_break, patient
 
     full = unmasked(url)
     scheme, _, place = full.partition("://")
     try:
         with quiet():
             if scheme == "journal":
-                from optuna.storages import JournalStorage
-
-                from rnn_sweep.storage.journal import JournalFile
-
-                return JournalStorage(JournalFile(Path(place)))
+                return _open_journal(Path(place))
             openers = {"redis": _open_redis, "rediss": _open_redis, "grpc": _open_proxy}
             return patient(openers.get(scheme, _open_database)(full), full)
     except UserError:
@@ -90,12 +86,26 @@ def open_storage(url: str) -> BaseStorage:
     except Exception as error:  # the drivers' own exception types are not importable without them
         driver = getattr(error.__cause__ or error, "orig", None) or error  # SQLAlchemy's own text adds a paragraph
         kind = Unreachable if isinstance(error, OSError) or is_break(error) else UserError
-        raise kind(f"hydra.sweeper.storage={masked(url)} cannot be opened: {scrubbed(str(driver), full)}") from None
+        raise kind(f"hydra.sweeper.storage={masked(url)} cannot be opened: {one_line(str(driver), full)}") from None
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    from optuna.storages import JournalStorage
+
+    from rnn_sweep.storage.journal import JournalFile
+
+    file = JournalFile(path)
+    try:
+        return JournalStorage(file)
+    except UserError:
+        raise
+    except Exception as error:  # Optuna's, of a line that makes no sense to it
+        raise damaged(path, f"line {file.line} means nothing to Optuna ({type(error).__name__}: {error})") from None
 
 
 def open_patiently(url: str) -> BaseStorage:
     """As :func:`open_storage`, for a job whose sweep has begun: waits for a server as long as later calls would."""
-    from rnn_sweep.storage.patience import PATIENCE_SECONDS
+    from rnn_sweep.storage.retry import PATIENCE_SECONDS
 
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -137,12 +147,13 @@ def _open_proxy(url: str) -> BaseStorage:
 
 
 def _open_database(url: str) -> BaseStorage:
-    from rnn_sweep.storage.database import open_database, probe
+    from rnn_sweep.storage.database import check_pages, open_database, probe
 
     if not url.startswith("sqlite"):
         within(ANSWER_SECONDS, lambda: probe(url))
         return open_database(url)
     with _one_creator(url.partition("://")[2][1:]):
+        check_pages(url)
         return open_database(url)
 
 

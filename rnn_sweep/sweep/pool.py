@@ -13,37 +13,22 @@ launcher that submits by itself, and is one job per CPU core for any other.
 
 Threads are right for launchers that run jobs *elsewhere* (other processes, other hosts). Two jobs never run
 as threads of one process: ``HydraConfig``, the working directory and logging are process-wide. What a
-launcher does in this process before the job leaves it is made safe here, see :class:`_SlotThreads`.
+launcher does in this process before the job leaves it is made safe here, see :class:`SlotThreads`.
 """
 
 from __future__ import annotations
 
-import copy
-import re
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Future
+from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
-from queue import Empty, SimpleQueue
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import loky  # type: ignore[import-untyped]
-from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, OmegaConf, read_write
 
-from rnn_sweep.sweep import slurm, submitit_local
-
-# Raised by packages that may be absent, hence by name: joblib's loky when its shared executor is killed, and
-# submitit when a job ended without a result (cancelled, out of memory, killed).
-_DEATHS_BY_NAME = frozenset({"ShutdownExecutorError", "UncompletedJobError"})
-
-_Job: TypeAlias = "tuple[Future[JobReturn], Sequence[str], int]"
-
-
-class WorkerDied(Exception):  # noqa: N818 - what happened, not a mistake
-    """The process that ran the job is gone (killed, out of memory, crashed); the message is one line."""
+from rnn_sweep.sweep import submitit_jobs
+from rnn_sweep.sweep.slot_threads import SlotThreads, cancel, is_a, launch_one, settle, sized
 
 
 class Pool(Protocol):
@@ -58,6 +43,12 @@ class Pool(Protocol):
         The future yields the job's ``JobReturn`` (status FAILED when the task raised), or raises
         :class:`WorkerDied`, or what the launcher raised before the task began (a config that does not
         compose). With an inline pool the future is already done; Ctrl-C during the job is then raised here.
+        """
+
+    def resize(self, n_jobs: int) -> None:
+        """Have ``n_jobs`` slots from now on, or as many as there can be; sets :attr:`slots`.
+
+        Running jobs are left alone: with fewer slots it is for the caller to submit no more than those.
         """
 
     def close(self, kill: bool = False) -> None:
@@ -87,6 +78,14 @@ class SubmittingLauncher(Protocol):
         """See :meth:`Pool.close`."""
 
 
+@runtime_checkable
+class ResizableLauncher(SubmittingLauncher, Protocol):
+    """One that can change its number of slots while jobs run; another keeps those that it was opened with."""
+
+    def resize(self, n_jobs: int) -> None:
+        """See :meth:`Pool.resize`."""
+
+
 def open_pool(launcher: Launcher, n_jobs: int | None) -> Pool:
     """Open ``n_jobs`` slots (at least 1, or None) over ``launcher``, which has been set up; see the module.
 
@@ -98,9 +97,9 @@ def open_pool(launcher: Launcher, n_jobs: int | None) -> Pool:
     if isinstance(launcher, SubmittingLauncher):
         return _Native(launcher, n_jobs)
     n_jobs = n_jobs or loky.cpu_count()
-    if _is(launcher, "BasicLauncher") or (_is(launcher, "JoblibLauncher") and n_jobs == 1):
-        return _Inline(_sized(launcher, 1))
-    return _SlotThreads(launcher, n_jobs)
+    if is_a(launcher, "BasicLauncher") or (is_a(launcher, "JoblibLauncher") and n_jobs == 1):
+        return _Inline(sized(launcher, 1))
+    return SlotThreads(launcher, n_jobs)
 
 
 def check_launcher(launcher: Launcher) -> None:
@@ -109,8 +108,8 @@ def check_launcher(launcher: Launcher) -> None:
     Raises:
         UserError: what it starts jobs with is not there.
     """
-    if _is(launcher, "SlurmLauncher"):
-        slurm.check(launcher.__dict__["params"])
+    if is_a(launcher, "SlurmLauncher"):
+        submitit_jobs.check_slurm(launcher.__dict__["params"])
 
 
 class _Native:
@@ -119,7 +118,14 @@ class _Native:
     def __init__(self, launcher: SubmittingLauncher, n_jobs: int | None) -> None:
         self._launcher = launcher
         launcher.open(n_jobs)
-        self.slots = launcher.slots
+        self.slots = self._opened = launcher.slots
+
+    def resize(self, n_jobs: int) -> None:
+        if isinstance(self._launcher, ResizableLauncher):
+            self._launcher.resize(n_jobs)
+            self.slots = self._launcher.slots
+        else:
+            self.slots = min(n_jobs, self._opened)
 
     def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:
         outer: Future[JobReturn] = Future()
@@ -132,9 +138,9 @@ class _Native:
     @staticmethod
     def _forward(outer: Future[JobReturn], inner: Future[JobReturn]) -> None:
         if inner.cancelled():
-            _cancel(outer)
+            cancel(outer)
         elif outer.set_running_or_notify_cancel():
-            _settle(outer, inner.result)
+            settle(outer, inner.result)
 
 
 class _Inline:
@@ -147,152 +153,11 @@ class _Inline:
 
     def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:
         future: Future[JobReturn] = Future()
-        _settle(future, partial(_launch_one, self._launcher, overrides, index))
+        settle(future, partial(launch_one, self._launcher, overrides, index))
         return future
+
+    def resize(self, n_jobs: int) -> None:
+        """There is one, whatever is asked for."""
 
     def close(self, kill: bool = False) -> None:
         """Nothing runs between two calls of ``submit``."""
-
-
-class _SlotThreads:
-    """Threads that each keep one job of a launcher in flight.
-
-    Launchers read process-wide state when they launch. Copying an OmegaConf config takes its children's
-    parents away for a moment (``DictConfig.__deepcopy__``), so two threads that copy the same one can leave
-    it without parents for good. Therefore every thread has a launcher of its own with its own config, and
-    ``Singleton.get_state`` (a deep copy of every Hydra singleton, taken by each launch) answers with one
-    copy made before the threads start. Nor does a slot set logging up again: a record of another thread
-    would fall between the old handlers and the new.
-    """
-
-    def __init__(self, launcher: Launcher, n_jobs: int) -> None:
-        self.slots = n_jobs
-        self._waiting: SimpleQueue[_Job | None] = SimpleQueue()
-        stoppers = {
-            "JoblibLauncher": _kill_joblib,
-            "LocalLauncher": submitit_local.cancel,
-            "SlurmLauncher": slurm.cancel,
-        }
-        self._kill_workers = next((stop for kind, stop in stoppers.items() if _is(launcher, kind)), None)
-        launchers = [_quiet(_sized(launcher, n_jobs)) for _ in range(n_jobs)]
-        self._thaw: Callable[[], None] | None = _freeze_singleton_state()
-        self._threads = [
-            # Daemons: a slot whose job cannot be stopped must not hold up the end of the program.
-            threading.Thread(target=self._serve, args=(own,), name=f"sweep-slot-{slot}", daemon=True)
-            for slot, own in enumerate(launchers)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, overrides: Sequence[str], index: int) -> Future[JobReturn]:
-        future: Future[JobReturn] = Future()
-        self._waiting.put((future, list(overrides), index))
-        return future
-
-    def close(self, kill: bool = False) -> None:
-        if kill:
-            self._drop_waiting()
-        for _ in self._threads:
-            self._waiting.put(None)
-        if kill:
-            if self._kill_workers is not None:
-                self._kill_workers()
-        else:
-            for thread in self._threads:
-                thread.join()
-        if self._thaw is not None:
-            self._thaw()
-            self._thaw = None
-
-    def _drop_waiting(self) -> None:
-        while True:
-            try:
-                job = self._waiting.get_nowait()
-            except Empty:
-                return
-            if job is not None:
-                _cancel(job[0])
-
-    def _serve(self, launcher: Launcher) -> None:
-        while (job := self._waiting.get()) is not None:
-            future, overrides, index = job
-            if future.set_running_or_notify_cancel():
-                _settle(future, partial(_launch_one, launcher, overrides, index))
-
-
-def _launch_one(launcher: Launcher, overrides: Sequence[str], index: int) -> JobReturn:
-    (job_return,) = launcher.launch([list(overrides)], initial_job_idx=index)
-    return job_return
-
-
-def _cancel(future: Future[JobReturn]) -> None:
-    future.cancel()
-    future.set_running_or_notify_cancel()  # wakes those who wait for it, which cancel() does not
-
-
-def _settle(future: Future[JobReturn], job: Callable[[], JobReturn]) -> None:
-    """Run ``job`` and put its result, or what became of it, into ``future``; Ctrl-C alone is passed on."""
-    try:
-        result = job()
-    except SystemExit as exit_:
-        # run_job lets it through, and one trial must not end the sweep.
-        future.set_exception(RuntimeError(f"the job called sys.exit({exit_.code!r})"))
-    except Exception as error:
-        future.set_exception(_died(error) or error)
-    else:
-        future.set_result(result)
-
-
-def _died(error: Exception) -> WorkerDied | None:
-    # joblib raises a RuntimeError of its own while it handles loky's ShutdownExecutorError.
-    chain = (error, error.__context__)
-    if not any(isinstance(e, BrokenExecutor) or type(e).__name__ in _DEATHS_BY_NAME for e in chain):
-        return None
-    text = str(error).strip() or type(error).__name__
-    # loky hides the one fact that matters in a paragraph: "The exit codes of the workers are {SIGKILL(-9)}".
-    codes = re.search(r"exit codes of the workers are \{(.+?)\}", text)
-    cause = f"the worker process ended with {codes[1]}" if codes else text.splitlines()[0]
-    if "SIGKILL" in cause:
-        cause += " (killed from outside, often for lack of memory)"
-    died = WorkerDied(cause)
-    died.__cause__ = error
-    return died
-
-
-def _is(launcher: Launcher, name: str) -> bool:
-    """By name: joblib's launcher may be absent, and Hydra executes plugin modules anew (new classes)."""
-    return any(kind.__name__ == name for kind in type(launcher).__mro__)
-
-
-def _sized(launcher: Launcher, n_jobs: int) -> Launcher:
-    """Copy of ``launcher`` with as many workers of its own as jobs in flight, where it has any."""
-    own = copy.copy(launcher)
-    if _is(launcher, "JoblibLauncher"):
-        own.__dict__["joblib"] = {**own.__dict__["joblib"], "n_jobs": n_jobs}
-    return own
-
-
-def _quiet(launcher: Launcher) -> Launcher:
-    """Give ``launcher`` a config of its own that leaves Hydra's own logging as it is; jobs log as ever."""
-    config = launcher.__dict__.get("config")
-    if isinstance(config, DictConfig):
-        config = copy.deepcopy(config)
-        with read_write(config.hydra):
-            OmegaConf.update(config, "hydra.hydra_logging", {"version": 1, "root": None}, merge=False)
-        launcher.__dict__["config"] = config
-    return launcher
-
-
-def _freeze_singleton_state() -> Callable[[], None]:
-    """Make ``Singleton.get_state`` answer with its state of now; returns what undoes it."""
-    name = "get_state"
-    original = Singleton.__dict__[name]
-    state: Any = Singleton.get_state()
-    setattr(Singleton, name, staticmethod(lambda: state))
-    return lambda: setattr(Singleton, name, original)
-
-
-def _kill_joblib() -> None:
-    from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
-
-    get_reusable_executor(reuse=True).shutdown(wait=False, kill_workers=True)

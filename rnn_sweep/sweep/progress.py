@@ -1,69 +1,84 @@
-"""What a sweep shows while it runs: a line for each trial that ended, and in a terminal a live one below."""
+"""Progress of a sweep: a line for each trial that ended, and in a terminal a live one below."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.live import Live
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from rnn_sweep.sweep.census import Census
+from rnn_sweep import terminal
+from rnn_sweep.sweep.bars import Bars
+from rnn_sweep.sweep.counts import LiveCounts
 from rnn_sweep.sweep.verdict import End, Verdict
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
+    from optuna import Study
 
 _STYLES = {End.COMPLETE: "green", End.PRUNED: "yellow", End.FAIL: "red"}
 _WORDS = {End.COMPLETE: "done", End.PRUNED: "pruned", End.FAIL: "failed"}
 
 
 class Progress:
-    """Counts, the best so far and the time left; use it as a context."""
+    """Counts, the best so far and the time left; use it as a context, and call :meth:`expect` first.
 
-    def __init__(self, study: Study, n_trials: int, slots: int, console: Console) -> None:
-        self._study, self._census = study, Census(study)
-        self._n_trials = n_trials
-        self._slots = slots
+    Args:
+        study: the study.
+        points: how many trials its space has room for.
+        console: where to show it.
+    """
+
+    def __init__(self, study: Study, points: float, console: Console) -> None:
+        self._study, self._reader = study, LiveCounts(study)
+        self._points = points
+        self._n_trials, self._slots = 0, 1
         self._console = console
         self._seconds: list[float] = []
-        self._live = Live(self, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
+        self._bars = Bars(study)
+        self._shown = ExitStack()
         self._best: tuple[int, float] | None = None
         self._counts: dict[str, int] = {}
         self._began = time.monotonic()
 
     def __enter__(self) -> Progress:
         self._recount()
-        if self._live is not None:
-            self._live.start()
+        self._shown.enter_context(terminal.live(self, self._console))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._shown.close()
 
-    def __rich__(self) -> Text:
-        return Text(self.line(), style="bold")
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self._bars.rows(options.max_width)
+        # Lines that the console wraps would be counted as one where something above them is printed as it is.
+        for text in terminal.lines(self.line().split(", "), options.max_width, between=", ", before=""):
+            yield Text(text, style="bold", no_wrap=True, overflow="ellipsis")
 
-    def started(self, trial: Trial, overrides: list[str]) -> None:
+    def expect(self, n_trials: int, slots: int) -> None:
+        """Take the budget, and how many trials run at a time."""
+        self._n_trials, self._slots = int(min(n_trials, self._points)), slots
+
+    def started(self) -> None:
         """A trial was submitted."""
+        self._bars.changed()
         self._counts["running"] = self._counts.get("running", 0) + 1
 
-    def ended(self, number: int, verdict: Verdict, seconds: float) -> None:
-        """A trial was told: print its line."""
+    def ended(self, number: int, verdict: Verdict, seconds: float, what: str = "") -> None:
+        """A trial was told: print its line, with ``what`` it did if it was none of the search."""
+        self._bars.changed()
         if verdict.end is not End.FAIL:
             self._seconds.append(seconds)
         self._recount()
         shown = ", ".join(f"{v:.6g}" for v in verdict.values)
-        what = " ".join(
-            part for part in (_WORDS[verdict.end], shown, f"({verdict.cause})" if verdict.cause else "") if part
-        )
+        word = "interrupted" if verdict.kind == "interrupted" else _WORDS[verdict.end]
+        remarks = "; ".join(part for part in (what, verdict.cause) if part)
+        what = " ".join(part for part in (word, shown, f"({remarks})" if remarks else "") if part)
         self._console.print(
             Text.assemble(f"trial {number} ", (what, _STYLES[verdict.end]), f" in {_clock(seconds)} | {self.line()}"),
             soft_wrap=True,
@@ -87,26 +102,11 @@ class Progress:
         return text
 
     def _recount(self) -> None:
-        self._counts = self._census.states()
+        self._counts = self._reader.states()
         if len(self._study.directions) == 1:
-            self._best = self._census.best()
-
-
-def best_trial(study: Study) -> FrozenTrial | None:
-    """The best complete trial that meets all constraints, the first of equals; for one objective."""
-    from optuna.study import StudyDirection
-    from optuna.trial import TrialState
-
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    feasible = [t for t in complete if all(v <= 0 for v in t.constraints.values())]
-    sign = -1.0 if study.directions[0] is StudyDirection.MAXIMIZE else 1.0
-    return min(feasible, key=lambda t: (sign * float(t.values[0]), t.number), default=None)
+            self._best = self._reader.best()
 
 
 def _clock(seconds: float) -> str:
     """1:05:09, 1:20 or 0.4 s."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{seconds:.1f} s" if seconds < 10 else terminal.clock(seconds)

@@ -1,10 +1,7 @@
-"""What a sweep leaves: a leaderboard, the best trial as a command, how to go on, and a results file."""
+"""Results of a sweep: leaderboard, the best trial as a command, how to resume, and the results file."""
 
 from __future__ import annotations
 
-import re
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +12,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rnn_sweep.sweep.progress import best_trial
+from rnn_sweep.files import RESULTS_FILE, replacing
+from rnn_sweep.provenance import program
+from rnn_sweep.quoting import assigned, command_line
+from rnn_sweep.storage import quiet
+from rnn_sweep.sweep.confirm import Confirmed, by_value, configurations, confirmed
+from rnn_sweep.sweep.constraints import feasible, required
 from rnn_sweep.sweep.replicates import ATTR
-from rnn_sweep.sweep.space import bare
+from rnn_sweep.sweep.space.parameters import bare
+from rnn_sweep.sweep.study import REUSED_ATTR
+from rnn_sweep.terminal import print_table
+from rnn_sweep.trial import SEGMENT_ATTR
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-RESULTS_FILE = "optimization_results.yaml"
+STUDY_KEY = "hydra.sweeper.study_name"
 
 
 @dataclass(frozen=True)
@@ -32,49 +37,56 @@ class Command:
 
     arguments: Sequence[str]
     program: Sequence[str] = field(default_factory=lambda: program())
+    single: Sequence[str] = ()
+    """Overrides that a single run needs, where the configuration asks for a sweep by itself."""
 
     def plain(self, overrides: Sequence[str]) -> str:
         """One run with these overrides: the user's flags stay, what belongs to the sweep goes."""
-        keep = [a for a in self._flags() if not _is_override(a)]
-        return _quote([*self.program, *keep, *overrides])
+        keep = [a for a in self._flags() if not _is_override(a) or _is_of_run(a)]
+        return command_line([*self.program, *keep, *self.single, *overrides])
 
     def resume(self, study_name: str) -> str:
         """The same sweep on the same study."""
-        line = [a for a in self.arguments if not a.startswith("hydra.sweeper.study_name=")]
-        return _quote([*self.program, *line, f"hydra.sweeper.study_name={study_name}"])
+        line = [a for a in self.arguments if a.partition("=")[0].lstrip("+") != STUDY_KEY]
+        return command_line([*self.program, *line, assigned(STUDY_KEY, study_name)])
 
     def _flags(self) -> list[str]:
         return [a for a in self.arguments if a not in ("-m", "--multirun")]
-
-
-def program() -> list[str]:
-    """How this program was started, up to its arguments; ``python`` stands for the interpreter."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name not in ("__main__", "pytest.__main__"):
-        return ["python", "-m", spec.name.removesuffix(".__main__")]
-    script = Path(sys.argv[0])
-    return ["python", str(script)] if script.suffix == ".py" else [script.name]
 
 
 def _is_override(argument: str) -> bool:
     return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
 
-def _quote(parts: Sequence[str]) -> str:
-    return " ".join(part if re.fullmatch(r"[\w@%+=:,./~-]+", part) else shlex.quote(part) for part in parts)
+def _is_of_run(override: str) -> bool:
+    """Whether an override of Hydra's own settings, such as ``hydra.job.chdir=true``, holds for a single run, too."""
+    key = override.lstrip("+~").partition("=")[0].replace("/", ".")
+    return key.startswith("hydra.") and key.split(".")[1] not in ("sweeper", "launcher", "sweep", "mode")
 
 
 def winners(study: Study) -> list[FrozenTrial]:
-    """The best trial, or with several objectives those of the Pareto front; empty where none is feasible."""
+    """The best trial, or with several objectives those of the Pareto front; empty where none is feasible.
+
+    Once the best configurations were confirmed it is the one with the best mean.
+    """
     from optuna.trial import TrialState
 
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        return []
     if len(study.directions) > 1:
-        front: list[FrozenTrial] = study.best_trials
-        return front
-    best = best_trial(study)
-    return [best] if best is not None else []
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return _front(study, complete) if complete else []
+    return [each.trial for each in confirmed(study)[:1]] or configurations(study)[:1]
+
+
+def _front(study: Study, complete: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The Pareto front of the feasible trials; Optuna's own takes a trial without a value for a constraint as one."""
+    import optuna
+
+    names = required(complete)
+    good = [t for t in complete if feasible(t, names)]
+    with quiet():
+        alone = optuna.create_study(directions=study.directions)
+        alone.add_trials(good)  # which numbers them anew
+        return [good[t.number] for t in alone.best_trials]
 
 
 def write_results(study: Study, folder: Path, url: str) -> Path:
@@ -84,12 +96,17 @@ def write_results(study: Study, folder: Path, url: str) -> Path:
     if len(study.directions) > 1:
         content["solutions"] = [{"params": t.params, "values": list(t.values), **_more(t)} for t in best]
     elif best:
-        content |= {"best_params": best[0].params, "best_value": best[0].value, **_more(best[0])}
+        content |= {
+            "best_params": best[0].params,
+            "best_value": best[0].value,
+            **_more(best[0]),
+            **_confirmation(study),
+        }
     content |= {"study_name": study.study_name, "storage": url}
     path = folder / RESULTS_FILE
     folder.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".tmp").write_text(OmegaConf.to_yaml(OmegaConf.create(content)))
-    path.with_suffix(".tmp").replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(OmegaConf.to_yaml(OmegaConf.create(content)))
     return path
 
 
@@ -98,49 +115,74 @@ def _more(trial: FrozenTrial) -> dict[str, Any]:
     return {"trial": trial.number, "run_id": trial.user_attrs.get("run_id"), **replicates}
 
 
-def ranked(study: Study) -> list[FrozenTrial]:
-    """The complete trials, the best first and infeasible ones last; with several objectives the Pareto front."""
-    from optuna.study import StudyDirection
-    from optuna.trial import TrialState
+def _confirmation(study: Study) -> dict[str, Any]:
+    """Of the winner: mean, confidence interval and the value of each seed; nothing where it was not confirmed."""
+    best = next(iter(confirmed(study)), None)
+    if best is None:
+        return {}
+    interval = [best.mean - best.margin, best.mean + best.margin]
+    return {"confirmed": {"mean": best.mean, "interval": interval, "values": dict(best.values)}}
 
+
+def ranked(study: Study) -> list[FrozenTrial]:
+    """The complete trials, the best first and infeasible ones last; with several objectives the Pareto front.
+
+    Confirmed ones come first, by their means. Those that confirm them are none of the search, and left out.
+    """
     if len(study.directions) > 1:
         return winners(study)
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    trials.sort(key=lambda t: t.values[0], reverse=study.directions[0] is StudyDirection.MAXIMIZE)
-    trials.sort(key=lambda t: any(v > 0 for v in t.constraints.values()))
-    return trials
+    first = [each.trial for each in confirmed(study)]
+    numbers = {trial.number for trial in first}
+    return [*first, *(trial for trial in by_value(study) if trial.number not in numbers)]
 
 
-def leaderboard(study: Study, rows: int = 10) -> Table:
-    """The best complete trials with their parameters; with several objectives the Pareto front."""
-    trials = ranked(study)
+def print_leaderboard(study: Study, console: Console, rows: int = 10) -> None:
+    """Print the best complete trials with their parameters; with several objectives the Pareto front."""
     title = "Leaderboard" if len(study.directions) == 1 else "Pareto front"
+    print_table(leaderboard(study, rows), console, f"{title} of {study.study_name}")
+
+
+def leaderboard(study: Study, rows: int) -> Table:
+    """The best complete trials with their parameters."""
+    trials = ranked(study)
     keys = list(dict.fromkeys(key for t in trials[:rows] for key in t.params))
-    table = Table(title=f"{title} of {study.study_name}", title_justify="left")
+    table = Table()
     table.add_column("trial", justify="right")
     for i in range(len(study.directions)):
         table.add_column("value" if len(study.directions) == 1 else f"value {i}", justify="right")
+    means = {each.trial.number: each for each in confirmed(study)}
+    if means:
+        table.add_column("confirmed", justify="right")
     for key in keys:
-        table.add_column(bare(key), justify="right", overflow="fold")
+        table.add_column(bare(key), justify="right")
+    names = required(trials)
     for trial in trials[:rows]:
-        broken = any(v > 0 for v in trial.constraints.values())
+        broken = not feasible(trial, names)
         sd = f" ± {trial.user_attrs['sd']:.2g}" if "sd" in trial.user_attrs else ""
         values = [f"{v:.6g}" + sd * (i == 0) + (" (infeasible)" if broken else "") for i, v in enumerate(trial.values)]
-        table.add_row(str(trial.number), *values, *[_cell(trial.params.get(key, "")) for key in keys])
+        if means:
+            values.append(_mean(means.get(trial.number)))
+        number = f"{trial.number} (reused)" if REUSED_ATTR in trial.user_attrs else str(trial.number)
+        table.add_row(number, *values, *[_cell(trial.params.get(key, "")) for key in keys])
     return table
+
+
+def _mean(found: Confirmed | None) -> str:
+    return "" if found is None else f"{found.mean:.6g} ± {found.margin:.2g} ({len(found.values)} seeds)"
 
 
 def _cell(value: Any) -> Text:
     return Text(f"{value:.4g}" if isinstance(value, float) else str(value))
 
 
-def report(study: Study, console: Console, command: Command, path: Path, storage: str) -> None:
-    """Print the leaderboard and the commands."""
+def print_ways_on(study: Study, console: Console, command: Command, storage: str) -> None:
+    """Print the commands that train the best trial again, and go on with the study."""
     best = winners(study)
     if best:
-        console.print(leaderboard(study))
         name = "best" if len(study.directions) == 1 else "first of the front"
         line = command.plain(best[0].user_attrs.get("overrides", []))
-        console.print(f"{name} (trial {best[0].number}):\n  {line}", soft_wrap=True, markup=False, highlight=False)
+        last = " in its last segment" if SEGMENT_ATTR in best[0].user_attrs else ""
+        told = f"{name} (trial {best[0].number}{last}):\n  {line}"
+        console.print(told, soft_wrap=True, markup=False, highlight=False)
     text = f"study {study.study_name} in {storage}; go on with:\n  {command.resume(study.study_name)}"
-    console.print(f"{text}\nresults: {path}", soft_wrap=True, markup=False, highlight=False)
+    console.print(text, soft_wrap=True, markup=False, highlight=False)

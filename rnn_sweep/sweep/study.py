@@ -7,26 +7,45 @@ import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnn_sweep.errors import UserError
-from rnn_sweep.storage import masked, open_storage, quiet
+from rnn_sweep.redaction import masked
+from rnn_sweep.storage import open_storage, quiet
+from rnn_sweep.storage.identifiers import id_of_trial, storage_of
 from rnn_sweep.sweep.settings import Settings
-from rnn_sweep.sweep.space import Param, Space, describe
-from rnn_sweep.trial import PRUNER_ATTR, RETRY_ATTR, build_pruner
+from rnn_sweep.trial import (
+    CONFIRM_ATTR,
+    PRUNED_ATTR,
+    PRUNER_ATTR,
+    RETRY_ATTR,
+    SEGMENT_ATTR,
+    STOP_ATTR,
+    YIELD,
+    build_pruner,
+)
 
 if TYPE_CHECKING:
-    from optuna import Study
+    from optuna import Study, Trial
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
 ATTEMPT_ATTR = "attempt"
 FAILURE_ATTR = "failure"
-"""Trial attribute: why it failed, one of :data:`rnn_sweep.sweep.settings.CAUSES`."""
+"""Trial attribute: why it failed, one of :data:`rnn_sweep.sweep.settings.CAUSES`, or :data:`STOPPED`."""
+STOPPED = "stopped"
+"""Why a trial of several objectives ended that a person has stopped: Optuna has no pruned ones of those."""
 SURPLUS_ATTR = "surplus"
 """Trial attribute of one that two sweepers asked for at once, beyond the budget; it never ran."""
+REUSED_ATTR = "reused"
+"""Trial attribute of one that never ran: ``{study, trial}``, whose outcome it has."""
+
+_UNCOUNTED = (SURPLUS_ATTR, CONFIRM_ATTR)
+"""Attributes of trials that use up no budget."""
+
+ID_ATTR = "id"
+"""Study attribute: tells a study from another one of the same name that was deleted."""
 
 FOLDER = "studies"
 _FIRST = (
@@ -99,40 +118,6 @@ def find(storage: BaseStorage, name: str) -> int | None:
         return None
 
 
-def check_stored(storage: BaseStorage, name: str, settings: Settings, space: Space) -> None:
-    """Check that a study of this name, where there is one, can go on with these settings and this space.
-
-    Raises:
-        UserError: other directions, or a parameter that was something else in it.
-    """
-    study_id = find(storage, name)
-    if study_id is None:
-        return
-    stored = tuple(d.name.lower() for d in storage.get_study_directions(study_id))
-    if stored != settings.directions:
-        raise UserError(
-            f"hydra.sweeper.study_name={name} was begun with direction {', '.join(stored)}, "
-            f"got {', '.join(settings.directions)}; take another study_name or the same direction"
-        )
-    known: dict[str, Any] = {}
-    for trial in storage.get_all_trials(study_id, deepcopy=False):
-        known.update(trial.distributions)
-    for key in known.keys() & space.params.keys():
-        _check_same(key, name, known[key], space.params[key])
-
-
-def _check_same(key: str, name: str, before: Any, param: Param) -> None:
-    from optuna.distributions import check_distribution_compatibility
-
-    try:
-        check_distribution_compatibility(before, param.distribution)
-    except ValueError:
-        raise UserError(
-            f"{key}: the study {name!r} has searched {describe(before)} so far and cannot go on with "
-            f"{param.describe()}; choices must stay the same and scales, too: take another study_name"
-        ) from None
-
-
 def create(name: str | None, app: str, settings: Settings, folder: Path) -> tuple[Study, str]:
     """Load or create the study (with a generated name where none is given).
 
@@ -156,6 +141,9 @@ def create(name: str | None, app: str, settings: Settings, folder: Path) -> tupl
                 pruner=build_pruner(settings.pruner),
                 load_if_exists=True,
             )
+        with ask_lock(url):
+            if ID_ATTR not in study.user_attrs:
+                study.set_user_attr(ID_ATTR, secrets.token_hex(8))
         if settings.pruner is not None:
             study.set_user_attr(PRUNER_ATTR, json.dumps(settings.pruner))
         return study, url
@@ -166,22 +154,25 @@ def ask_lock(url: str) -> Iterator[None]:
     """Hold the others back while this sweeper counts and asks, where the study is in a file."""
     from filelock import FileLock
 
-    kind, _, place = url.partition("://")
-    path = {"journal": place, "sqlite": place[1:]}.get(kind)
-    with FileLock(f"{path}.ask.lock", poll_interval=0.002) if path else nullcontext():
+    path = lock_file(url)
+    with FileLock(path, poll_interval=0.002) if path else nullcontext():
         yield
 
 
+def lock_file(url: str) -> str | None:
+    """The file that :func:`ask_lock` locks; None where the study is not in a file."""
+    kind, _, place = url.partition("://")
+    path = {"journal": place, "sqlite": place[1:]}.get(kind)
+    return f"{path}.ask.lock" if path else None
+
+
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that use up the budget: all but waiting ones, those that were tried again, and surplus."""
+    """The trials that use up the budget: all but waiting and confirming ones, those tried again, and surplus."""
     from optuna.trial import TrialState
 
     again = {t.user_attrs[RETRY_ATTR] for t in trials if RETRY_ATTR in t.user_attrs}
-    return [
-        t
-        for t in trials
-        if t.state is not TrialState.WAITING and t.number not in again and SURPLUS_ATTR not in t.user_attrs
-    ]
+    begun = [t for t in trials if t.state is not TrialState.WAITING and t.number not in again]
+    return [t for t in begun if t.user_attrs.keys().isdisjoint(_UNCOUNTED)]
 
 
 def requeue(study: Study, url: str, retries: Mapping[str, int]) -> list[int]:
@@ -193,17 +184,76 @@ def requeue(study: Study, url: str, retries: Mapping[str, int]) -> list[int]:
     Returns:
         The numbers of the trials that are tried again.
     """
-    from optuna.trial import TrialState
+    from optuna.trial import TrialState, create_trial
 
     with ask_lock(url), quiet():
-        trials = study.get_trials(deepcopy=False)
-        again = {t.user_attrs[RETRY_ATTR] for t in trials if RETRY_ATTR in t.user_attrs}
-        failed = [t for t in trials if t.state is TrialState.FAIL and t.number not in again]
-        due = [t for t in failed if _attempt(t) <= retries.get(str(t.user_attrs.get(FAILURE_ATTR)), 0)]
+        due = due_again(study.get_trials(deepcopy=False), retries)
         for trial in due:
             params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            study.enqueue_trial(params, user_attrs={RETRY_ATTR: trial.number, ATTEMPT_ATTR: _attempt(trial)})
+            attempt = _attempt(trial) - _has_yielded(trial)  # to yield is no failure
+            user_attrs = {RETRY_ATTR: trial.number, ATTEMPT_ATTR: attempt}
+            kept = (CONFIRM_ATTR, SEGMENT_ATTR)
+            user_attrs |= {key: trial.user_attrs[key] for key in kept if key in trial.user_attrs}
+            system_attrs = {"fixed_params": params, **_carried(trial)}
+            study.add_trial(create_trial(state=TrialState.WAITING, user_attrs=user_attrs, system_attrs=system_attrs))
     return [trial.number for trial in due]
+
+
+def due_again(trials: Sequence[FrozenTrial], retries: Mapping[str, int]) -> list[FrozenTrial]:
+    """The failed trials that are to be tried again and have not been."""
+    from optuna.trial import TrialState
+
+    again = {t.user_attrs[RETRY_ATTR] for t in trials if RETRY_ATTR in t.user_attrs}
+    failed = [t for t in trials if t.state is TrialState.FAIL and t.number not in again]
+    return [t for t in failed if _has_yielded(t) or _attempt(t) <= retries.get(str(t.user_attrs.get(FAILURE_ATTR)), 0)]
+
+
+def ask_to_yield(study: Study, trial: Trial) -> None:
+    """Let a trial that runs leave its place after its epoch."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    with suppress(UpdateFinishedTrialError):  # another sweeper has taken this one for dead
+        storage_of(study).set_trial_user_attr(id_of_trial(trial), STOP_ATTR, YIELD)
+
+
+def has_yielded(study: Study, trial_id: int) -> bool:
+    """Whether the trial has left its place because its study was paused, or its sweeper was to run fewer."""
+    return bool(storage_of(study).get_trial(trial_id).user_attrs.get(STOP_ATTR) == YIELD)
+
+
+def why_pruned(study: Study, trial_id: int) -> str | None:
+    """Of a trial that was stopped: who did that, or an empty text where its reporter has answered "stop"; else None."""
+    mark = storage_of(study).get_trial(trial_id).user_attrs.get(PRUNED_ATTR)
+    return mark if mark is None or isinstance(mark, str) else ""
+
+
+def adopt(study: Study, trial: FrozenTrial) -> bool:
+    """Give up a trial whose sweeper is dead (pruned, if it was); False when another sweeper was faster."""
+    import optuna
+    from optuna.trial import TrialState
+
+    why = why_pruned(study, id_of_trial(trial))
+    pruned = why is not None
+    notes = {"cause": why or "its sweeper died"} | ({} if pruned else {FAILURE_ATTR: "orphaned"})
+    try:
+        for key, value in notes.items():
+            storage_of(study).set_trial_user_attr(id_of_trial(trial), key, value)
+        study.tell(trial.number, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+        return False
+    return True
+
+
+def _carried(trial: FrozenTrial) -> dict[str, Any]:
+    """What a sampler has noted on a point, which the next try has, too: CMA-ES and the NSGAs its generation."""
+    if "overrides" not in trial.user_attrs:  # killed before the whole point was chosen
+        return {}
+    return {k: v for k, v in trial.system_attrs.items() if k.endswith(":generation") or k == "x_for_tell"}
+
+
+def _has_yielded(trial: FrozenTrial) -> bool:
+    own = trial.user_attrs.get(FAILURE_ATTR) == "interrupted"
+    return own and trial.user_attrs.get(STOP_ATTR) == YIELD
 
 
 def _attempt(trial: FrozenTrial) -> int:

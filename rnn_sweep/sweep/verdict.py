@@ -1,4 +1,4 @@
-"""What a job's return means for its trial. Pure."""
+"""How a trial and a sweep end: a job's return value as a trial's state. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 
 from rnn_sweep.outcome import Outcome, State
-from rnn_sweep.sweep.pool import WorkerDied
+from rnn_sweep.sweep.slot_threads import WorkerDied
 
 
 class End(str, Enum):
@@ -21,6 +21,18 @@ class End(str, Enum):
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAIL = "fail"
+
+
+class Reason(str, Enum):
+    """Why the loop ended."""
+
+    DONE = "all trials are done"
+    EXHAUSTED = "every point of the space was tried"
+    DIED_OUT = "the population has died out: no member is left to copy"
+    TIMEOUT = "the time is up"
+    INTERRUPTED = "interrupted"
+    FAILURES = "too many trials failed"
+    MISTAKE = "a setting is wrong"
 
 
 @dataclass(frozen=True)
@@ -48,14 +60,20 @@ def judge(future: Future[JobReturn], objectives: int) -> Verdict:
         return Verdict(End.FAIL, kind="interrupted", cause="interrupted")
     except Exception as error:
         return failed(error)
-    if job.status is not JobStatus.COMPLETED:
-        return failed(job._return_value)
-    return read_value(job.return_value, objectives)
+    try:
+        value = job.return_value
+    except Exception as error:  # the job's own
+        return failed(error)
+    return read_value(value, objectives)
 
 
 def failed(error: BaseException) -> Verdict:
-    """A job that raised."""
+    """A job that raised; ``optuna.TrialPruned`` is Optuna's own way to say that it was pruned."""
+    from optuna import TrialPruned
+
     text = " ".join(str(error).split())[:300]
+    if isinstance(error, TrialPruned):
+        return Verdict(End.PRUNED, cause=text or None)
     name = type(error).__name__
     return Verdict(End.FAIL, kind="exception", cause=f"{name}: {text}" if text else name, error=error)
 

@@ -5,9 +5,20 @@
 MLflow itself (a second to import) is imported by the first call that needs it.
 """
 
-from rnn_sweep.tracking.abandoned import close_abandoned, find_open
 from rnn_sweep.tracking.interface import NullRun, Run
-from rnn_sweep.tracking.start import start_run
+from rnn_sweep.tracking.open_run import Opening, start_run
+from rnn_sweep.tracking.stale_runs import CONTINUES, NUMBER_TAG, close_abandoned, find_open, parent_of
 from rnn_sweep.tracking.store import check
 
-__all__ = ["NullRun", "Run", "check", "close_abandoned", "find_open", "start_run"]
+__all__ = [
+    "CONTINUES",
+    "NUMBER_TAG",
+    "NullRun",
+    "Opening",
+    "Run",
+    "check",
+    "close_abandoned",
+    "find_open",
+    "parent_of",
+    "start_run",
+]

@@ -1,4 +1,4 @@
-"""What the rest of the project sees of a run."""
+"""The interface of a recorded run to the rest of the project."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from rnn_sweep.outcome import State
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    import torch
 
-    from rnn_sweep.models import RecurrentNetwork
+    from rnn_sweep.tracking.views import View
 
 
 class Run(Protocol):
@@ -28,10 +27,28 @@ class Run(Protocol):
 
     @property
     def ui_hint(self) -> str | None:
-        """The command that opens the UI, or the run's address on a server; None when tracking is off."""
+        """What opens the run's page, as :func:`rnn_sweep.tracking.pages.way_in`; None when tracking is off."""
+
+    def log_dataset(self, dataset: Mapping[str, str]) -> None:
+        """Record what the run is trained on, by the fields of ``mlflow.entities.Dataset``."""
+
+    def log_view(self, view: View) -> None:
+        """Make a view of the runs below this one, a sweep's."""
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Record the metrics of one epoch. An epoch that a resumed run has already is not recorded twice."""
+
+    def log_file(self, path: Path) -> None:
+        """Record a file or a folder under its own name."""
+
+    def log_module(self, module: torch.nn.Module, example: object, step: int) -> None:
+        """Record any torch module as the run's MLflow model.
+
+        Args:
+            module: as it is now.
+            example: an input, whose and whose output's shapes are noted; None notes none.
+            step: last epoch of the run.
+        """
 
     def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]) -> None:
         """Record results of a sweep, the latest of which hold; pictures go to the folder ``pictures``."""
@@ -41,8 +58,6 @@ class Run(Protocol):
         state: State,
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
-        model: RecurrentNetwork | None,
-        example: NDArray[np.float32] | None,
         files: Sequence[Path],
     ) -> None:
         """Close the run with its results: FINISHED, or KILLED when ``state`` is interrupted; tag ``state``.
@@ -51,8 +66,6 @@ class Run(Protocol):
             state: how training ended.
             metrics: final metrics; those that were recorded each epoch keep their curves as they are.
             history: metrics of each epoch, for the picture; none, no picture.
-            model: the network with its best weights; None records no model.
-            example: float32 [1, T, I], needed with ``model``.
             files: recorded as they are, under their own names.
         """
 
@@ -62,6 +75,9 @@ class Run(Protocol):
     def kill(self) -> None:
         """Close the run as KILLED."""
 
+    def leave(self) -> None:
+        """Record nothing more, and leave the run open: somebody else goes on with it."""
+
 
 class NullRun:
     """The run of ``tracking.enabled=false``: records nothing."""
@@ -69,7 +85,19 @@ class NullRun:
     run_id: str | None = None
     ui_hint: str | None = None
 
+    def log_dataset(self, dataset: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+    def log_view(self, view: View) -> None:
+        """Do nothing."""
+
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def log_file(self, path: Path) -> None:
+        """Do nothing."""
+
+    def log_module(self, module: torch.nn.Module, example: object, step: int) -> None:
         """Do nothing."""
 
     def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]) -> None:
@@ -80,8 +108,6 @@ class NullRun:
         state: State,
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
-        model: RecurrentNetwork | None,
-        example: NDArray[np.float32] | None,
         files: Sequence[Path],
     ) -> None:
         """Do nothing."""
@@ -90,4 +116,7 @@ class NullRun:
         """Do nothing."""
 
     def kill(self) -> None:
+        """Do nothing."""
+
+    def leave(self) -> None:
         """Do nothing."""

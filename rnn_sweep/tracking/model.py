@@ -10,23 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep import serving
+from rnn_sweep.files import WEIGHTS_FILE
 from rnn_sweep.provenance import pinned
 
 if TYPE_CHECKING:
     import numpy as np
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.models import Model
     from mlflow.models.signature import ModelSignature
     from numpy.typing import NDArray
 
-    from rnn_sweep.models import ModelSpec, RecurrentNetwork
+    from rnn_sweep.models import ModelSpec, Network
 
 
 def log_model(
     client: MlflowClient,
-    experiment_id: str,
-    run_id: str,
-    model: RecurrentNetwork,
+    run: Run,
+    model: Network,
     example: NDArray[np.float32],
     *,
     params: Mapping[str, str],
@@ -41,8 +42,7 @@ def log_model(
 
     Args:
         client: client of the store that holds the run.
-        experiment_id: experiment of the run.
-        run_id: the run.
+        run: whose model it is.
         model: the network.
         example: float32 [1, T, I], from which the signature's shapes are taken.
         params: parameters shown beside the model.
@@ -53,8 +53,9 @@ def log_model(
 
     served = copy.deepcopy(model).cpu().eval()
     kind = "regressor" if model.spec.task == "regression" else "classifier"
+    run_id = run.info.run_id
     entry = client.create_logged_model(
-        experiment_id, name="model", source_run_id=run_id, params=dict(params), model_type=kind
+        run.info.experiment_id, name="model", source_run_id=run_id, params=dict(params), model_type=kind
     )
     described = Model(
         artifact_path=entry.artifact_location,
@@ -71,7 +72,7 @@ def log_model(
     return str(entry.model_id)
 
 
-def _write(folder: Path, model: RecurrentNetwork, described: Model) -> None:
+def _write(folder: Path, model: Network, described: Model) -> None:
     """Write what ``mlflow.pytorch.save_model`` writes, https://mlflow.org/docs/latest/ml/model/#storage-format.
 
     That function compares the requirements with every file of every installed package: 0.5 s and more.
@@ -79,9 +80,12 @@ def _write(folder: Path, model: RecurrentNetwork, described: Model) -> None:
     import mlflow.pyfunc
     import torch
     import yaml
-    from mlflow.pytorch import pickle_module
 
     from rnn_sweep.models import save_weights
+    from rnn_sweep.tracking.module import without_lightning
+
+    with without_lightning():
+        from mlflow.pytorch import pickle_module
 
     requirements = pinned("mlflow", "torch", "numpy", "safetensors", "rnn-sweep")
     python = platform.python_version()
@@ -93,7 +97,7 @@ def _write(folder: Path, model: RecurrentNetwork, described: Model) -> None:
     data = folder / "data"
     data.mkdir()
     torch.save(model, data / "model.pth", pickle_module=pickle_module)
-    save_weights(model, model.spec, data / serving.WEIGHTS_FILE)
+    save_weights(model, model.spec, data / WEIGHTS_FILE)
     (data / "pickle_module_info.txt").write_text(pickle_module.__name__)
     (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
     (folder / "conda.yaml").write_text(yaml.safe_dump(conda, sort_keys=False))

@@ -1,23 +1,23 @@
-"""Records on their way: on disk first, then into the store by one thread, which waits out the absence of that."""
+"""The outbox, a write-ahead queue: records go to disk first, then into the store by one thread that retries."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from rnn_sweep.tracking.delivery import METRICS_PER_BATCH, Delivery, Record, may_pass
-from rnn_sweep.tracking.masks import first_line, mask
+from rnn_sweep.errors import damaged
+from rnn_sweep.files import OUTBOX_FILE, claim
+from rnn_sweep.redaction import first_line, mask
+from rnn_sweep.tracking.store import quiet
+from rnn_sweep.tracking.writer import KINDS, METRICS_PER_BATCH, Delivery, Record, may_pass
 
-FILE = "mlflow-outbox.jsonl"
-"""In a run's folder while the store does not have all of it."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds between two tries to reach a store that does not answer."""
 
@@ -36,7 +36,7 @@ class Outbox:
     def __init__(self, delivery: Delivery, folder: Path | None, *, shared: bool = False) -> None:
         self.delivery = delivery
         self.pending: deque[Record] = deque()
-        self.path = None if folder is None else folder / FILE
+        self.path = None if folder is None else folder / OUTBOX_FILE
         self._closed = False
         self._singly = False
         """Whether the store has refused several epochs at once: it is then seen which of them it takes."""
@@ -50,7 +50,7 @@ class Outbox:
     def put(self, record: Record) -> None:
         """Hand over a record; returns at once."""
         self._write({"kind": record.kind, "content": record.content})
-        self._closed |= record.kind == "close"
+        self._closed |= record.kind in ("close", "leave")
         _courier.take(self, record)
 
     def flush(self, seconds: float) -> bool:
@@ -125,27 +125,39 @@ def _open(path: Path) -> IO[str] | None:
     return file
 
 
-def claim(file: IO[str]) -> bool:
-    """Say that this process takes care of an outbox, until it closes the file or ends; False if another one does."""
-    if os.name != "posix":
-        return True
-    import fcntl
+def read(path: Path, file: IO[str]) -> Iterator[dict[str, Any]]:
+    """The lines of an outbox; one that was cut off when its writer was killed is left out.
 
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
+    Raises:
+        Damaged: a line is not what an outbox holds.
+    """
+    for number, text in enumerate(file, 1):
+        if not text.endswith("\n"):
+            return
+        try:
+            line = json.loads(text)
+            check_line(number, line)
+        except (ValueError, KeyError, TypeError) as error:
+            raise damaged(path, f"line {number} is no record ({type(error).__name__}: {error})") from None
+        yield line
 
 
-def read(file: IO[str]) -> Iterator[dict[str, object]]:
-    """The lines of an outbox; one that was cut off when its writer was killed ends them."""
-    try:
-        yield from map(json.loads, file)
-    except ValueError:
-        return
+def check_line(number: int, line: Mapping[str, Any]) -> None:
+    """Check a line: the first says where the run is recorded, others hold a record or the id that the run has got.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none of them.
+    """
+    if number == 1:
+        wrong = [key for key in ("uri", "experiment") if not isinstance(line[key], str)]
+    elif "kind" in line:
+        if line["kind"] not in KINDS:
+            raise ValueError(f"kind {line['kind']!r}")
+        wrong = [] if isinstance(line["content"], Mapping) else ["content"]
+    else:
+        wrong = [] if isinstance(line["run_id"], str) else ["run_id"]
+    if wrong:
+        raise TypeError(f"{wrong[0]} is {line[wrong[0]]!r}")
 
 
 class _Courier:
@@ -177,12 +189,18 @@ class _Courier:
             return not outbox.pending
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
         while True:
             with self._changed:
                 while not self._waiting:
                     self._changed.wait()
-                outbox = self._waiting[0]
+            with quiet():
+                self._deliver()
+
+    def _deliver(self) -> None:
+        """Bring what waits, until nothing does."""
+        pause = FIRST_PAUSE
+        while self._waiting:
+            outbox = self._waiting[0]
             try:
                 outbox.bring_next()
             except Exception as error:
@@ -198,6 +216,8 @@ class _Courier:
             reason = first_line(error, outbox.delivery.config.uri)
             where = outbox.path or "memory"
             _log.warning("the tracking store does not answer (%s); records wait for it in %s", reason, where)
+            if "malformed" in reason:  # sqlite's word for a damaged page
+                _log.warning("`rnn-sweep repair FILE` saves what can be read of the store's file, and keeps a copy")
             _log.warning("`rnn-sweep sync` delivers what is left when this program has ended")
         elif error is None and self.failing:
             _log.info("the tracking store answers again")

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from rnn_sweep.config import TrackingConfig
 from rnn_sweep.errors import UserError, near
 from rnn_sweep.outcome import SCORES
-from rnn_sweep.tracking.masks import mask, unusable
+from rnn_sweep.redaction import mask
+from rnn_sweep.tracking.names import ours
 from rnn_sweep.tracking.sqlite import absolute
 from rnn_sweep.tracking.store import Store, open_store, quiet
+from rnn_sweep.tracking.unusable import unusable
 
 if TYPE_CHECKING:
     from mlflow.entities import Run as MlflowEntity
@@ -139,7 +141,7 @@ def _recorded(run: MlflowEntity, experiment: str) -> Recorded:
         started=datetime.datetime.fromtimestamp(info.start_time / 1000),
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
         params=dict(data.params),
-        metrics=dict(data.metrics),
+        metrics={ours(key): value for key, value in data.metrics.items()},
         tags=dict(data.tags),
         model_id=outputs[-1].model_id if outputs else None,
     )

@@ -6,7 +6,7 @@ import logging
 
 from rnn_sweep.config import TrackingConfig
 from rnn_sweep.tracking.store import open_store
-from rnn_sweep.tracking.sweeps import recording
+from rnn_sweep.tracking.sweep_runs import recording
 
 log = logging.getLogger(__name__)
 

@@ -1,25 +1,27 @@
-"""One run in the store: opened, fed each epoch, and closed in one of four ways."""
+"""One run in the store: opened, given metrics each epoch, and closed in one of four ways."""
 
 from __future__ import annotations
 
 import logging
-import shlex
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.outcome import State
-from rnn_sweep.tracking.delivery import TAG_LENGTH, Record
-from rnn_sweep.tracking.masks import mask, scrub
+from rnn_sweep.redaction import scrub
+from rnn_sweep.tracking import system
 from rnn_sweep.tracking.outbox import Outbox
-from rnn_sweep.tracking.store import Store
+from rnn_sweep.tracking.plots import drawable
+from rnn_sweep.tracking.writer import TAG_LENGTH, Record
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    import torch
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    from rnn_sweep.models import RecurrentNetwork
+    from rnn_sweep.models import Network
+    from rnn_sweep.tracking.views import View
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ class MlflowRun:
         self._outbox = outbox
         self._params = dict(params)
         self._last_epoch = 0
+        self._dataset: dict[str, str] = {}
+        self._monitor: SystemMetricsMonitor | None = None
 
     @property
     def run_id(self) -> str | None:
@@ -51,14 +55,51 @@ class MlflowRun:
         """Record parameters."""
         self._put("params", params=dict(params))
 
+    def watch_system(self, *, resumed: bool) -> None:
+        """Record the machine's metrics until the run is closed; not where the store does not answer yet."""
+        delivery = self._outbox.delivery
+        if delivery.run_id is not None:
+            self._monitor = system.start(delivery.config.uri, delivery.run_id, resumed=resumed)
+
     def log_texts(self, texts: Mapping[str, str]) -> None:
         """Record texts as files, by file name."""
         self._put("texts", texts=dict(texts))
+
+    def log_dataset(self, dataset: Mapping[str, str]) -> None:
+        """See :meth:`Run.log_dataset`."""
+        self._dataset = {"dataset_name": dataset["name"], "dataset_digest": dataset["digest"]}
+        self._put("dataset", dataset=dict(dataset))
+
+    def log_view(self, view: View) -> None:
+        """See :meth:`Run.log_view`."""
+        self._put("view", view=asdict(view))
 
     def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """See :meth:`Run.log_epoch`."""
         self._last_epoch = max(self._last_epoch, epoch)
         self._put("epoch", epoch=epoch, metrics=_floats(metrics), time=_now())
+
+    def log_file(self, path: Path) -> None:
+        """See :meth:`Run.log_file`."""
+        self._put("file", path=self._path(path))
+
+    def log_module(self, module: torch.nn.Module, example: object, step: int) -> None:
+        """See :meth:`Run.log_module`."""
+        import numpy as np
+
+        from rnn_sweep.files import WEIGHTS_FILE
+        from rnn_sweep.models import CustomNetwork, RecurrentNetwork
+        from rnn_sweep.tracking.module import save_module
+
+        if isinstance(module, RecurrentNetwork | CustomNetwork):
+            weights = self._outbox.delivery.folder / WEIGHTS_FILE
+            self._put_network(
+                module, list(np.asarray(example).shape), step, weights.name if weights.is_file() else None
+            )
+            return
+        folder = self._outbox.delivery.folder / "model"
+        save_module(folder, module, example)
+        self._put("module", path=self._path(folder), params=self._params, step=step)
 
     def add(self, metrics: Mapping[str, float], tags: Mapping[str, str], files: Sequence[Path]) -> None:
         """See :meth:`Run.add`."""
@@ -70,25 +111,21 @@ class MlflowRun:
         state: State,
         metrics: Mapping[str, float],
         history: Sequence[Mapping[str, float]],
-        model: RecurrentNetwork | None,
-        example: NDArray[np.float32] | None,
         files: Sequence[Path],
     ) -> None:
         """See :meth:`Run.finish`."""
-        ended = state is not State.INTERRUPTED  # else the run goes on: its model and final metrics are yet to come
-        if ended and model is not None and example is not None:
-            weights = next((file.name for file in files if file.suffix == ".safetensors"), None)
-            content = {"params": self._params, "step": self._last_epoch, "shape": list(example.shape), "file": weights}
-            self.put(Record("model", content, model))
+        ended = state is not State.INTERRUPTED  # else the run goes on: its final metrics are yet to come
         curves = {key for row in history for key in row}
         final = {key: value for key, value in metrics.items() if key not in curves}
         if ended and final:
-            self._put("final", metrics=_floats(final), step=self._last_epoch, time=_now())
-        if history:
+            best = sorted(key for key in curves & metrics.keys() if "/" in key)
+            links = {"curves": best, "best_epoch": metrics.get("best_epoch"), "dataset": self._dataset}
+            self._put("final", metrics=_floats(final), step=self._last_epoch, time=_now(), **links)
+        if drawable(history):
             title = f"{state.value} after {len(history)} epochs"
             self._put("curves", history=[_floats(row) for row in history], metrics=_floats(metrics), title=title)
         for file in files:
-            self._put("file", path=self._path(file))
+            self.log_file(file)
         self._close(_STATUS[state], {"state": state.value})
 
     def fail(self, error: BaseException, traceback_text: str) -> None:
@@ -101,6 +138,12 @@ class MlflowRun:
     def kill(self) -> None:
         """See :meth:`Run.kill`."""
         self._close("KILLED", {"state": State.INTERRUPTED.value})
+
+    def leave(self) -> None:
+        """See :meth:`Run.leave`."""
+        self._stop_watching()
+        self._put("leave")
+        self.flush()
 
     def flush(self, seconds: float = PATIENCE_SECONDS) -> bool:
         """Wait until the store has everything, unless it does not answer; True when it has."""
@@ -115,10 +158,20 @@ class MlflowRun:
         folder = self._outbox.delivery.folder
         return str(file.relative_to(folder) if file.is_relative_to(folder) else file.absolute())
 
+    def _put_network(self, model: Network, shape: Sequence[int], step: int, weights: str | None) -> None:
+        """One of our own, which is served with labels, and can be read from its weights when this process is gone."""
+        content = {"params": self._params, "step": step, "shape": list(shape), "file": weights}
+        self.put(Record("model", content, model))
+
     def _put(self, kind: str, **content: object) -> None:
         self.put(Record(kind, content))
 
+    def _stop_watching(self) -> None:
+        if self._monitor is not None:
+            self._monitor.finish()  # type: ignore[no-untyped-call]
+
     def _close(self, status: str, tags: Mapping[str, str]) -> None:
+        self._stop_watching()
         self._put("close", status=status, tags=dict(tags), end=_now())
         if not self.flush():
             where = self._outbox.path or "memory"
@@ -132,12 +185,3 @@ def _floats(metrics: Mapping[str, float]) -> dict[str, float]:
 def _now() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def ui_hint(store: Store, experiment: str, run_id: str) -> str:
-    """The command that opens the UI, or the run's address on a server."""
-    if store.database is None and store.uri.startswith("http"):
-        return f"{mask(store.uri).rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
-    if store.database == Path.cwd() / "mlflow.db" and not any(Path("mlruns").glob("[0-9]*/meta.yaml")):
-        return "mlflow ui"  # which opens ./mlflow.db, unless an old ./mlruns store is beside it
-    return f"mlflow ui --backend-store-uri {shlex.quote(mask(store.uri))}"

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rnn_sweep.deadline import within
-from rnn_sweep.tracking.masks import unusable
+from rnn_sweep.timeouts import within
+from rnn_sweep.tracking.unusable import unusable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

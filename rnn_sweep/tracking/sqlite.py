@@ -8,8 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnn_sweep.errors import UserError
-from rnn_sweep.tracking.masks import mask, unusable
+from rnn_sweep.errors import UserError, damaged
+from rnn_sweep.redaction import mask
+from rnn_sweep.tracking.unusable import unusable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,6 +55,7 @@ def open_sqlite(given: str, uri: str, path: Path) -> MlflowClient:
         path: the database file.
 
     Raises:
+        Damaged: it is no database any more.
         UserError: the file cannot be created or written, or is no database of this version of MLflow.
     """
     from filelock import FileLock, Timeout
@@ -70,6 +72,10 @@ def open_sqlite(given: str, uri: str, path: Path) -> MlflowClient:
             return MlflowClient(tracking_uri=uri)
     except Timeout as error:
         raise UserError(f"tracking.uri must not be locked by another process: got '{given}'") from error
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):  # locked, read-only
+            raise unusable(given, error) from error
+        raise damaged(path, str(error)) from None
     except (OSError, sqlite3.Error, SQLAlchemyError, MlflowException) as error:
         raise unusable(given, error) from error
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.errors import UserError, near
-from rnn_sweep.tracking.masks import complete, first_line, mask, unusable
+from rnn_sweep.redaction import complete, first_line, mask
+from rnn_sweep.tracking import system
 from rnn_sweep.tracking.server import open_server
 from rnn_sweep.tracking.sqlite import absolute, artifact_root, open_sqlite
+from rnn_sweep.tracking.unusable import unusable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,10 +50,12 @@ def check(config: TrackingConfig) -> None:
 
     Raises:
         UserError: the store is of a scheme that MLflow does not support, cannot be reached or written, or its
-            experiment cannot take runs. Names ``tracking.uri`` or ``tracking.experiment`` and the value, the
-            password masked; answers within ten seconds.
+            experiment cannot take runs, or a package is missing. Names the key and the value, the password masked;
+            answers within ten seconds.
     """
     if config.enabled:
+        if config.system_metrics:
+            system.check()
         store = open_store(config)
         with quiet():
             find_experiment(store, config)
@@ -127,18 +132,35 @@ def experiment_id(store: Store, config: TrackingConfig) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep MLflow, Alembic and SQLAlchemy from logging: what goes wrong is said by our own exceptions."""
+    """Keep MLflow, Alembic and SQLAlchemy from logging: what goes wrong is said by our own exceptions.
+
+    Several threads may be within at a time: the first one in and the last one out turn the switch, which takes long.
+    """
     import mlflow  # noqa: F401 (its import sets these levels)
 
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "sqlalchemy", "urllib3")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+    with _switch:
+        if not _within:
+            _levels.update({name: logging.getLogger(name).level for name in _LOGGERS})
+            _set(dict.fromkeys(_LOGGERS, logging.CRITICAL + 1))
+        _within.append(threading.get_ident())
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        with _switch:
+            _within.pop()
+            if not _within:
+                _set(_levels)
+
+
+_LOGGERS = ("mlflow", "alembic", "sqlalchemy", "urllib3")
+_switch = threading.Lock()
+_levels: dict[str, int] = {}
+_within: list[int] = []
+
+
+def _set(levels: Mapping[str, int]) -> None:
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def _scheme(uri: str) -> str:

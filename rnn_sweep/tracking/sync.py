@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from rnn_sweep.config import TrackingConfig
-from rnn_sweep.errors import UserError
-from rnn_sweep.tracking.delivery import Delivery, Record, may_pass
-from rnn_sweep.tracking.masks import first_line
-from rnn_sweep.tracking.outbox import FILE, claim, read
+from rnn_sweep.errors import Damaged, UserError
+from rnn_sweep.files import OUTBOX_FILE, claim
+from rnn_sweep.redaction import first_line
+from rnn_sweep.tracking.outbox import read
+from rnn_sweep.tracking.writer import Delivery, Record, may_pass
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,16 @@ def sync(root: Path, uri: str | None = None) -> Iterator[Synced]:
     """
     if not root.is_dir():
         raise UserError(f"sync: there is no folder {str(root)!r}")
-    for path in sorted(root.rglob(FILE)):
-        with path.open("r+", encoding="utf-8") as file:
-            yield _sync(path, file, uri) if claim(file) else Synced(path, None, "its run is alive")
+    for path in sorted(root.rglob(OUTBOX_FILE)):
+        with path.open("r+", encoding="utf-8", errors="replace") as file:
+            try:
+                yield _sync(path, file, uri) if claim(file) else Synced(path, None, "its run is alive")
+            except Damaged as error:  # nothing of it was delivered: its records are in order
+                yield Synced(path, None, str(error))
 
 
 def _sync(path: Path, file: IO[str], uri: str | None) -> Synced:
-    lines: list[dict[str, Any]] = list(read(file))
+    lines = list(read(path, file))
     if not lines:
         path.unlink()
         return Synced(path, None)

@@ -1,27 +1,17 @@
-"""Training: :func:`train` takes a configuration and a data set to an :class:`~rnn_sweep.outcome.Outcome`.
+"""Training: :func:`train` takes a configuration and a run to an :class:`~rnn_sweep.outcome.Outcome`.
 
-It is a :class:`Population` of one lane; a sweep trains many lanes in one.
+:class:`Training` is the same in steps of an epoch. It is written against the public :class:`rnn_sweep.Run`.
 """
 
-from rnn_sweep.training.device import choose_device, one_thread_per_operation, use_one_thread
-from rnn_sweep.training.ending import WEIGHTS_FILE, conclude
-from rnn_sweep.training.gradients import FILE as GRADIENTS_FILE
-from rnn_sweep.training.lane import Entry, Lane, Observer
-from rnn_sweep.training.loop import Population, signature
-from rnn_sweep.training.solo import check, train
+from rnn_sweep.engines.device import one_thread_per_operation, use_one_thread
+from rnn_sweep.training.function import check, settled, train
+from rnn_sweep.training.loop import Training
 
 __all__ = [
-    "GRADIENTS_FILE",
-    "WEIGHTS_FILE",
-    "Entry",
-    "Lane",
-    "Observer",
-    "Population",
+    "Training",
     "check",
-    "choose_device",
-    "conclude",
     "one_thread_per_operation",
-    "signature",
+    "settled",
     "train",
     "use_one_thread",
 ]

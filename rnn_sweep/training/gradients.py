@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from rnn_sweep.data import Dataset
+from rnn_sweep.files import GRADIENTS_FILE
 from rnn_sweep.models import ModelSpec, RecurrentNetwork
 
-FILE = "gradients.json"
 """In the run's output folder: the ``epoch`` after which was measured, and the ``norms``, one for each time step."""
 
 MOST_SEQUENCES = 256
@@ -76,7 +76,9 @@ def _loss(answer: Tensor, y: Tensor) -> Tensor:
     return functional.cross_entropy(answer.flatten(0, -2), y.flatten(), reduction="sum") / steps
 
 
-def write(folder: Path, epoch: int | None, norms: Sequence[float]) -> None:
-    """Write :data:`FILE` into a run's folder; a norm that is NaN or infinite becomes null."""
+def write(folder: Path, epoch: int | None, norms: Sequence[float]) -> Path:
+    """Write :data:`GRADIENTS_FILE` into a run's folder; a norm that is NaN or infinite becomes null."""
     content = {"epoch": epoch, "norms": [norm if math.isfinite(norm) else None for norm in norms]}
-    (folder / FILE).write_text(json.dumps(content) + "\n")
+    path = folder / GRADIENTS_FILE
+    path.write_text(json.dumps(content) + "\n")
+    return path

@@ -1,31 +1,28 @@
-"""The one training loop: lanes of one batched network through epochs. A single run is a population of one lane."""
+"""What is trained: a network through its epochs, whichever engine computes them."""
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Hashable, Sequence
-from dataclasses import replace
-from typing import cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from rnn_sweep import engines
 from rnn_sweep.config import Config
 from rnn_sweep.data import Dataset
-from rnn_sweep.lanes import Batches, LaneNetwork, Share
-from rnn_sweep.lanes.dividing import lanes_at_once
-from rnn_sweep.lanes.layout import aligned
-from rnn_sweep.lanes.precision import Precision
-from rnn_sweep.models import ModelSpec, RecurrentNetwork, initialise
-from rnn_sweep.training.device import choose_device
-from rnn_sweep.training.lane import Entry, Lane, Metrics, Weights
-from rnn_sweep.training.optim import is_elementwise
+from rnn_sweep.engines.engine import Measured, Tick, Weights
+from rnn_sweep.models import ModelSpec, first
+from rnn_sweep.training import gradients
+from rnn_sweep.training.schedule import Schedule
 
-EVALUATION_BATCH = 1024
-"""Images at once in validation and test: large enough for the matrix products, small enough for the caches."""
+Metrics = dict[str, float]
 
-DIVERGENCE_INTERVAL = 16
-"""Steps between two looks at whether a loss is still finite."""
+
+log = logging.getLogger(__name__)
 
 
 def model_spec(config: Config, dataset: Dataset) -> ModelSpec:
@@ -44,212 +41,160 @@ def model_spec(config: Config, dataset: Dataset) -> ModelSpec:
         per_step=dataset.per_step,
         bidirectional=model.bidirectional,
         steps=dataset.steps,
+        target=model.target,
+        options=dict(model.options),
     )
 
 
-def width(config: Config) -> int:
-    """Hidden units that the run's network is computed with: ``model.hidden_dim``, padded to a multiple of 16.
+@dataclass
+class Best:
+    """The epoch whose weights are kept: highest validation score, the lower loss where that ties."""
 
-    Matrix kernels work in blocks of 16 numbers, so that zeros up to the next multiple cost next to nothing, and runs
-    of 100 and 112 units can be lanes of one population. The padding is exact, and the same whether a run is trained
-    alone or among others. An optimiser that looks at a whole matrix would see the zeros: for it there is none.
-    """
-    hidden = config.model.hidden_dim
-    return aligned(hidden) if is_elementwise(config.optimizer) else hidden
+    epoch: int
+    score: float
+    loss: float
+    weights: Weights
 
-
-def signature(config: Config) -> Hashable:
-    """What runs must agree in to be lanes of one population; all else is each lane's own.
-
-    Raises:
-        UserError: the device is not there.
-    """
-    model, trainer = config.model, config.trainer
-    return (
-        (model.cell, width(config), model.layers, model.nonlinearity, model.bidirectional),
-        model.dropout > 0 and model.layers > 1,
-        config.data,
-        (trainer.precision, trainer.threads, choose_device(trainer)),
-    )
+    def beaten_by(self, score: float, loss: float) -> bool:
+        """Whether an epoch with these validation figures takes its place."""
+        return (score, -loss) > (self.score, -self.loss)
 
 
-class Population:
-    """Lanes of one signature, trained together an epoch at a time; between epochs lanes join and leave.
+class Training:
+    """A network from its first weights through its epochs, whichever engine computes them; ``run.keep`` saves it.
+
+    Call it from threads that divide no operation of torch's (see :func:`~rnn_sweep.training.use_one_thread`): how first
+    weights are rounded depends on it. Any one thread may train an epoch at a time.
 
     Args:
-        config: of any run of the signature (see :func:`signature`).
-        dataset: what the lanes are trained on.
-        device: where they are trained.
-        threads: threads that train; None is what ``trainer.threads`` says, or all.
+        config: what is trained, and how.
+        dataset: what it is trained and measured on.
+        threads: asked every few tenths of a second how many threads may be used, the calling one included.
+
+    Raises:
+        UserError: the optimiser, device or precision does not fit.
     """
 
-    def __init__(self, config: Config, dataset: Dataset, device: torch.device, *, threads: int | None = None) -> None:
-        self.config = config
-        # How weights start is each lane's own affair.
-        spec = replace(model_spec(config, dataset), init="default", hidden_dim=width(config))
-        self.dataset, self.device = dataset, device
-        self.batch_size = config.data.batch_size
-        precision = cast(Precision, config.trainer.precision)
-        self.threads = threads or config.trainer.threads or torch.get_num_threads()
-        self.network = LaneNetwork(spec, 0, device=device, precision=precision, threads=self.threads)
-        self.train = Batches(dataset.x_train, dataset.y_train, scale=dataset.scale, device=device)
-        self.validation = Batches(dataset.x_val, dataset.y_val, scale=dataset.scale, device=device)
-        self.test = Batches(dataset.x_test, dataset.y_test, scale=dataset.scale, device=device)
-        self.lanes: list[Lane] = []
+    def __init__(self, config: Config, dataset: Dataset, *, threads: Callable[[], int]) -> None:
+        self.config, self.dataset, self.threads = config, dataset, threads
+        self.spec, self.score = model_spec(config, dataset), dataset.score
+        begun = first(self.spec, config.seed).state_dict()
+        self.engine = engines.build(config, self.spec, dataset, threads=threads)
+        self.steps_per_epoch = dataset.batches(config.data.batch_size)
+        self.schedule = Schedule(config.scheduler, config.optimizer, config.trainer.epochs, self.steps_per_epoch)
+        self.horizon = config.trainer.epochs
+        """Epoch that the schedule was made for as the last."""
+        self.shuffle = torch.Generator().manual_seed(config.seed)
+        self.finished = 0
+        """Epochs finished."""
+        self.best: Best | None = None
+        self.gradients: list[float] | None = None
+        """Norms of the loss's gradient at each time step after the epoch ``trainer.gradients``."""
+        self.seconds = 0.0
+        self.training_seconds = 0.0
+        self.engine.load_weights(begun)
+        self._weights = self.engine.weights()
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch, the last and smaller one included."""
-        return -(-len(self.train) // self.batch_size)
+    def out_of_patience(self) -> bool:
+        """Whether it has not become better for ``trainer.patience`` epochs."""
+        waited = self.finished - self.best.epoch if self.best is not None else 0
+        return self.config.trainer.patience is not None and waited >= self.config.trainer.patience
 
-    @property
-    def most_lanes(self) -> int:
-        """Lanes beyond which a thread gains nothing from another one."""
-        return self.threads * lanes_at_once(self.network.spec)
+    def epoch(self, tick: Tick) -> Metrics | None:
+        """Train and validate one epoch.
 
-    def empty_copy(self) -> Population:
-        """A population without lanes that lanes of this one can :meth:`move` to."""
-        return Population(self.config, self.dataset, self.device, threads=self.threads)
-
-    def move(self, lanes: Sequence[Lane], to: Population) -> None:
-        """Let lanes go on in another population of the same signature."""
-        self.network.move([self.lanes.index(lane) for lane in lanes], to.network)
-        to.lanes += lanes
-        self.lanes = [lane for lane in self.lanes if lane not in lanes]
-
-    def join(self, entry: Entry) -> Lane:
-        """Take a run in: with its first weights, or where its checkpoint left it. Writes its first checkpoint.
-
-        A run whose checkpoint says that it was over comes back as such, without a place in the population.
-
-        Raises:
-            UserError: the optimiser refuses its settings; nothing was taken in.
-            OSError: the checkpoint cannot be written; nothing was taken in.
-        """
-        spec = model_spec(entry.config, self.dataset)
-        if entry.resume is None:
-            model = RecurrentNetwork(spec)
-            initialise(model, spec, entry.config.seed)
-            weights: Weights = model.state_dict()
-        else:
-            weights = entry.resume["weights"]
-        (k,) = self.network.add(1)
-        try:
-            self.network.load(k, weights, spec.dropout)
-            parameters, score = self._parameters(entry.config, k), self.dataset.score
-            lane = Lane(entry, spec, parameters, self.steps_per_epoch, self.device, score)
-            lane.save(self.weights(k))
-        except BaseException:
-            self.network.keep(range(k))
-            raise
-        if lane.over:
-            self.network.keep(range(k))
-        else:
-            self.lanes.append(lane)
-        return lane
-
-    def _parameters(self, config: Config, lane: int) -> list[nn.Parameter]:
-        """What the lane's optimiser steps: one vector where the arithmetic allows it, for a sixth of the calls."""
-        if is_elementwise(config.optimizer):
-            return [self.network.flat_parameter(lane)]
-        return self.network.parameters(lane)
-
-    def weights(self, lane: int) -> Weights:
-        """The current weights of one lane, on the CPU, named as in the readable model's ``state_dict``."""
-        return {name: tensor.cpu() for name, tensor in self.network.state(lane).items()}
-
-    def epoch(self) -> list[Lane]:
-        """Train and validate every lane for one epoch, and let go of those whose run is over.
-
-        A lane whose loss becomes NaN or infinite has diverged; one whose optimiser, observer or disk raises has
-        failed. Neither disturbs the others. A population without a lane that could go on stops at once.
+        Args:
+            tick: called every few tenths of a second and at the epoch's end with the optimiser steps since.
 
         Returns:
-            The lanes that left, each with its ``state`` or ``error``.
+            Its metrics; None where the loss has become NaN or infinite.
+
+        Raises:
+            Exception: whatever the optimiser or ``tick`` raised.
         """
+        shuffled = 0 if self.dataset.streams else len(self.dataset.x_train)  # streams have an order of their own
+        order = torch.randperm(shuffled, generator=self.shuffle)
+        settings = self.schedule.epoch()
         start = time.perf_counter()
-        training = self._train()
+        stats = self.engine.train_epoch(order, settings, tick)
         trained = time.perf_counter()
-        losses, scores = measure(self.network, self.validation)
-        finished = time.perf_counter()
-        for k, lane in enumerate(self.lanes):
-            lane.training_seconds += trained - start
-            lane.seconds += finished - start
-            metrics = training[k]
-            if metrics is not None and torch.isfinite(losses[k]):
-                metrics |= {"val/loss": float(losses[k]), f"val/{lane.score}": float(scores[k])}
-                metrics["images_per_second"] = len(self.train) / (trained - start)
-            else:
-                metrics = None
-            weights = self.weights(k)
-            if metrics is not None:
-                lane.see_gradients(weights, self.dataset)
-            lane.after_epoch(metrics, weights)
-        return self._let_go()
+        measured = self.engine.evaluate("val") if math.isfinite(stats.loss) else Measured(math.nan, math.nan)
+        self.training_seconds += trained - start
+        self.seconds += time.perf_counter() - start
+        if not math.isfinite(measured.loss):
+            return None
+        self._take_in(measured)
+        return {
+            "train/loss": stats.loss,
+            f"train/{self.score}": stats.score,
+            "lr": float(settings.lr[-1]),
+            "grad_norm": stats.grad_norm,
+            "val/loss": measured.loss,
+            f"val/{self.score}": measured.score,
+            **{f"val/{name}": value for name, value in measured.more.items()},
+            "images_per_second": self.dataset.count("train") / (trained - start),
+        }
 
-    def _let_go(self) -> list[Lane]:
-        over = [lane for lane in self.lanes if lane.over]
-        if over:
-            staying = [k for k, lane in enumerate(self.lanes) if not lane.over]
-            self.network.keep(staying)
-            self.lanes = [self.lanes[k] for k in staying]
-        return over
+    def _take_in(self, measured: Measured) -> None:
+        """Keep the weights of a finished epoch where they are the best, and move the schedule on."""
+        self._weights = self.engine.weights()
+        self.finished += 1
+        if self.best is None or self.best.beaten_by(measured.score, measured.loss):
+            self.best = Best(self.finished, measured.score, measured.loss, self._weights)
+        self.schedule.after_epoch(measured.loss)
+        if self.finished == self.config.trainer.gradients:
+            self.gradients = gradients.of_weights(self.spec, self._weights, self.dataset)
 
-    def _train(self) -> list[Metrics | None]:
-        """One epoch of optimiser steps for every lane; None for each whose loss became NaN or infinite."""
-        shares = self.network.side_by_side(self._train_share)
-        return [metrics for share in shares for metrics in share]
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that going on takes, in tensors and plain values."""
+        return {
+            "engine": self.engine.identity,
+            "weights": self._weights,
+            "engine_state": self.engine.state(),
+            "schedule": self.schedule.state_dict(),
+            "horizon": self.horizon,
+            "shuffle": self.shuffle.get_state(),
+            "finished": self.finished,
+            "best": None if self.best is None else vars(self.best),
+            "gradients": self.gradients,
+            "seconds": self.seconds,
+            "training_seconds": self.training_seconds,
+        }
 
-    def _train_share(self, share: Share) -> list[Metrics | None]:
-        count, lanes = len(self.train), self.lanes[share.lanes]
-        variance = self.train.variance
-        order = torch.stack([torch.randperm(count, generator=lane.shuffle) for lane in lanes]).to(self.device)
-        dropout = [lane.dropout for lane in lanes] if self.network.spec.dropout > 0 else None
-        limits = torch.tensor([lane.max_norm for lane in lanes], device=self.device)
-        loss_sum = torch.zeros(len(lanes), dtype=torch.float64, device=self.device)
-        correct = torch.zeros(len(lanes), dtype=torch.float64, device=self.device)
-        norm_sum = torch.zeros(len(lanes), dtype=torch.float64, device=self.device)
-        lrs = [lane.schedule.lr for lane in lanes]
-        for step, start in enumerate(range(0, count, self.batch_size)):
-            index = order[:, start : start + self.batch_size]
-            x, y = self.train.gather(index)
-            loss, hits = share.forward_backward(x, y, dropout)
-            norms = share.grad_norms()
-            share.clip_(limits, norms)
-            lrs = [lane.schedule.lr for lane in lanes]
-            for lane in lanes:
-                lane.step()
-            loss_sum += loss.double() * index.shape[1]
-            correct += hits
-            norm_sum += norms
-            if all(lane.error is not None for lane in lanes):
-                break
-            if step % DIVERGENCE_INTERVAL == 0 and not torch.isfinite(loss_sum).any():
-                break
-        return [
-            {
-                "train/loss": float(loss_sum[k]) / count,
-                f"train/{lane.score}": float(correct[k]) / count
-                if variance is None
-                else float(1 - loss_sum[k] / count / variance),
-                "lr": lrs[k],
-                "grad_norm": float(norm_sum[k]) / self.steps_per_epoch,
-            }
-            if torch.isfinite(loss_sum[k])
-            else None
-            for k, lane in enumerate(lanes)
-        ]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`; goes on with the engine that trained it.
 
+        Raises:
+            UserError: that engine is not to be had.
+        """
+        settled = engines.settle(self.config, state["engine"])
+        if self.engine.identity != state["engine"]:  # what trainer.engine=auto means has changed since
+            self.engine = engines.build(settled, self.spec, self.dataset, threads=self.threads)
+        self.config = settled
+        self.engine.load_weights(state["weights"])
+        self.engine.load_state(state["engine_state"])
+        self.finished = state["finished"]
+        self._load_schedule(state)
+        self.shuffle.set_state(state["shuffle"])
+        self.best = None if state["best"] is None else Best(**state["best"])
+        self.gradients = state["gradients"]
+        self.seconds = state["seconds"]
+        self.training_seconds = state["training_seconds"]
+        self._weights = state["weights"]
 
-def measure(network: LaneNetwork, batches: Batches) -> tuple[Tensor, Tensor]:
-    """Loss and score of every lane on a data set, each ``[K]``: the accuracy, or R² of a regression."""
-    loss_sum = torch.zeros(network.lanes, dtype=torch.float64, device=network.device)
-    correct = torch.zeros_like(loss_sum)
-    count = len(batches)
-    for start in range(0, count, EVALUATION_BATCH):
-        x, y = batches.slice(start, min(start + EVALUATION_BATCH, count))
-        loss, hits = network.evaluate(x, y)
-        loss_sum += loss
-        correct += hits
-    loss = loss_sum / count
-    return loss, correct / count if batches.variance is None else 1 - loss / batches.variance
+    def _load_schedule(self, state: Mapping[str, Any]) -> None:
+        """Go on with the schedule, or begin another where the run is trained further and that is asked for."""
+        trainer, name = self.config.trainer, self.config.scheduler.name
+        if state["horizon"] == trainer.epochs:
+            self.schedule.load_state_dict(state["schedule"])
+            return
+        left = trainer.epochs - self.finished
+        if trainer.restart_schedule:
+            self.schedule = Schedule(self.config.scheduler, self.config.optimizer, left, self.steps_per_epoch)
+            return
+        self.horizon = state["horizon"]
+        self.schedule.load_state_dict(state["schedule"])
+        if name in ("onecycle", "cosine"):
+            ends = f"scheduler={name} ends at epoch {self.horizon}, and the learning rate stays as it is then"
+            log.info("%s; trainer.restart_schedule=true begins another over the %d epochs to come", ends, left)

@@ -4,13 +4,14 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from rnn_sweep.hydra_version import BASE
 from rnn_sweep.outcome import Outcome, State
 from rnn_sweep.trial import Reporter
 
 ConfigStore.instance().store(name="curve", node={"slope": 1.0, "steps": 10, "diverge": False, "trial": None})
 
 
-@hydra.main(version_base="1.3", config_path=None, config_name="curve")
+@hydra.main(config_path=None, config_name="curve", **BASE)
 def main(cfg: DictConfig) -> Outcome:
     reporter = Reporter(cfg.trial)
     value = 0.0

@@ -9,12 +9,14 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
+from rnn_sweep.hydra_version import BASE
+
 ConfigStore.instance().store(
     name="fate", node={"x": 1.0, "fate": "value", "seconds": 0.0, "once": False, "other": 0, "trial": None}
 )
 
 
-@hydra.main(version_base="1.3", config_path=None, config_name="fate")
+@hydra.main(config_path=None, config_name="fate", **BASE)
 def main(cfg: DictConfig) -> object:
     time.sleep(cfg.seconds)
     if cfg.once and Path("happened").exists():

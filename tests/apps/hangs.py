@@ -1,25 +1,23 @@
-"""``run.py``, whose runs hang in the middle of a batch where ``seed=2``, as a driver or a network's disk may."""
+"""``run.py``, whose runs hang in the middle of an epoch where ``seed=2``, as a driver or a network's disk may."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import hydra
-from omegaconf import DictConfig
-
-from rnn_sweep.outcome import Outcome
-from rnn_sweep.task import run, sweepable
+import rnn_sweep
+from rnn_sweep.application import HOOKS, train
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-@sweepable
-def main(cfg: DictConfig) -> Outcome:
-    if cfg.seed == 2:
-        from rnn_sweep.training import Lane
+@rnn_sweep.main(config_path=str(CONF), config_name="config", hooks=HOOKS)
+def main(cfg: Mapping[str, Any], run: rnn_sweep.Run) -> rnn_sweep.Outcome:
+    if cfg["seed"] == 2:
+        from rnn_sweep.training import Training
 
-        Lane.step = lambda self: time.sleep(1e6)
-    return run(cfg)
+        Training.epoch = lambda self, tick: time.sleep(1e6)
+    return train(cfg, run)
 
 
 if __name__ == "__main__":

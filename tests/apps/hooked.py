@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from rnn_sweep.errors import UserError
+from rnn_sweep.hydra_version import BASE
 
 ConfigStore.instance().store(name="hooked", node={"hidden": 8, "x": 1.0, "trial": None})
 
@@ -39,4 +40,4 @@ job.rnn_sweep_begin = begin
 job.rnn_sweep_end = end
 
 if __name__ == "__main__":
-    hydra.main(version_base="1.3", config_path=None, config_name="hooked")(job)()
+    hydra.main(config_path=None, config_name="hooked", **BASE)(job)()

@@ -16,6 +16,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
+from rnn_sweep.hydra_version import BASE
+
 
 class AtOnce(basic_launcher.BasicLauncher):
     """Hydra takes launchers from its plugins' modules alone, hence the place that it is given below."""
@@ -56,7 +58,7 @@ store.store(
 store.store(name="many", node={"x": 1.0, "trial": None})
 
 
-@hydra.main(version_base="1.3", config_path=None, config_name="many")
+@hydra.main(config_path=None, config_name="many", **BASE)
 def main(cfg: DictConfig) -> float:
     raise AssertionError("the launcher does it")
 

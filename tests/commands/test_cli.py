@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +20,9 @@ from PIL import Image
 from rnn_sweep.config import DataConfig
 from rnn_sweep.data import load
 from rnn_sweep.models import load_weights
+from rnn_sweep.outcome import metric_names
 from rnn_sweep.storage import open_storage
+from tests import warm
 from tests.commands.conftest import Command
 from tests.conftest import STUDY, command
 
@@ -41,7 +43,7 @@ def best(study: optuna.Study) -> str:
 
 def test_help_needs_no_heavy_import() -> None:
     env = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
-    done = subprocess.run([sys.executable, "-m", "rnn_sweep", "--help"], env=env, capture_output=True, text=True)
+    done = warm.run([sys.executable, "-m", "rnn_sweep", "--help"], env=env, capture_output=True, text=True)
     assert done.returncode == 0
     for name in ("leaderboard", "report", "show", "reproduce", "resume", "export", "predict", "sync", "doctor"):
         assert name in done.stdout
@@ -56,7 +58,7 @@ def test_the_shell_completes_study_names(swept: Path) -> None:
         "COMP_WORDS": "rnn-sweep leaderboard s",
         "COMP_CWORD": "2",
     }
-    done = subprocess.run([sys.executable, "-m", "rnn_sweep"], env=env, cwd=swept, capture_output=True, text=True)
+    done = warm.run([sys.executable, "-m", "rnn_sweep"], env=env, cwd=swept, capture_output=True, text=True)
     assert done.stdout.split() == [STUDY], done.stderr
 
 
@@ -102,9 +104,24 @@ def test_a_run_is_shown_by_the_beginning_of_its_id(swept: Path, rnn_sweep: Comma
 
 
 def test_the_best_trial_comes_out_bit_for_bit(swept: Path, rnn_sweep: Command) -> None:
+    """A trial is trained again from its record alone, by the engine that trained it."""
     again = rnn_sweep(swept, "reproduce", STUDY)
     assert again.status == 0, again.err
-    assert "bit-identical" in again.out
+    words = " ".join(again.out.split())
+    assert re.search(r"bit-identical on (native|torch) \d+ fp32", words)
+
+
+@pytest.mark.parametrize("engine", ["native 0 fp32", "torch 0 fp32 cpu"])
+def test_another_engine_than_the_recorded_one_is_refused(
+    copied: Path, swept: Path, rnn_sweep: Command, best: str, engine: str
+) -> None:
+    shutil.copy(swept / "mlflow.db", copied / "mlflow.db")
+    with closing(sqlite3.connect(copied / "mlflow.db")) as database:
+        database.execute("UPDATE tags SET value = ? WHERE key = 'engine' AND run_uuid = ?", [engine, best])
+        database.commit()
+    again = rnn_sweep(copied, "reproduce", best)
+    assert again.status == 2
+    assert f"the run was trained by the engine '{engine}'" in again.err
 
 
 def test_a_pruned_trial_is_compared_as_far_as_it_got(swept: Path, rnn_sweep: Command, study: optuna.Study) -> None:
@@ -134,7 +151,7 @@ def test_a_file_of_data_that_has_changed_since_is_named(tmp_path: Path, rnn_swee
     x = np.random.RandomState(0).normal(size=(40, 5, 3))
     np.savez(tmp_path / "own.npz", X=x, y=np.arange(40) % 2)
     line = ["data=npz", "data.file=own.npz", "data.batch_size=8", "data.val_size=0.2", "model.hidden_dim=4"]
-    done = subprocess.run(command(*line, "trainer.epochs=1", "hydra.run.dir=out"), cwd=tmp_path, capture_output=True)
+    done = warm.run(command(*line, "trainer.epochs=1", "hydra.run.dir=out"), cwd=tmp_path, capture_output=True)
     assert done.returncode == 0, done.stderr
     run_id = json.loads((tmp_path / "out" / "result.json").read_text())["run_id"]
     assert "bit-identical" in rnn_sweep(tmp_path, "reproduce", run_id).out
@@ -145,6 +162,7 @@ def test_a_file_of_data_that_has_changed_since_is_named(tmp_path: Path, rnn_swee
 
 
 def test_resume_goes_on_with_the_same_study(copied: Path, rnn_sweep: Command) -> None:
+    """A recorded command is run again, by the command that a user types."""
     done = rnn_sweep(copied, "resume", STUDY, "hydra.sweeper.n_trials=9", "hydra.sweeper.report=false", "tracking=off")
     assert done.status == 0, done.err
     storage = open_storage(f"journal://{copied}/studies/{STUDY}.journal")
@@ -201,7 +219,7 @@ def accuracy(folder: Path, run_id: str) -> float:
 def test_doctor(swept: Path, rnn_sweep: Command, tmp_path: Path) -> None:
     well = rnn_sweep(swept, "doctor")
     assert well.status == 0
-    for words in ("torch", "sqlite:///mlflow.db answers", "mlflow ui", f"the latest {STUDY}", "data digits"):
+    for words in ("torch", "sqlite:///mlflow.db answers", "rnn-sweep ui", f"the latest {STUDY}", "data digits"):
         assert words in well.out
     fresh = rnn_sweep(tmp_path, "doctor")
     assert fresh.status == 0
@@ -245,6 +263,7 @@ def test_a_report_of_a_study_by_its_name(swept: Path, rnn_sweep: Command, tmp_pa
 def test_a_mistake_is_one_message(
     swept: Path, rnn_sweep: Command, study: optuna.Study, arguments: list[str], words: list[str], tmp_path: Path
 ) -> None:
+    """Each command's mistakes; the first has the time of the sweep that all of the file looks at."""
     named = {"best": study.best_trial.user_attrs["run_id"], "parent": study.user_attrs["parent_run_id"]}
     np.savez(tmp_path / "wrong.npz", images=np.zeros((2, 28, 28), np.uint8))
     np.savez(tmp_path / "big.npz", images=np.full((1, 8, 8), 7.0))
@@ -255,3 +274,8 @@ def test_a_mistake_is_one_message(
     for word in words:
         assert word in answer.err
     assert sorted(swept.rglob("*")) == before
+
+
+def test_constraints_may_speak_of_all_that_a_run_has(swept: Path) -> None:
+    results = [json.loads(path.read_text())["metrics"] for path in swept.rglob("result.json")]
+    assert {name for metrics in results for name in metrics} <= set(metric_names("accuracy"))

@@ -88,7 +88,7 @@ def test_writing_to_a_tensor_leaves_the_cache_alone(config: DataConfig) -> None:
     ("change", "message"),
     [
         ({"name": "digit"}, r"data.name must be a known data set, got 'digit'; did you mean 'digits'"),
-        ({"name": "cifar"}, r"data.name .* got 'cifar'; .*known: adding, copy, digits, "),
+        ({"name": "cifar"}, r"data.name .* got 'cifar'; .*known: adding, copy, custom, digits, "),
         ({"val_size": 0}, r"data.val_size must leave sequences on both sides: .* 1497 .*, got 0$"),
         ({"val_size": -3}, r"data.val_size .*, got -3$"),
         ({"val_size": 1497}, r"data.val_size .*, got 1497$"),

@@ -13,10 +13,13 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from rnn_sweep.application import HOOKS, train
 from rnn_sweep.config import parse
 from rnn_sweep.data import FAMILIES, check, families, load
 from rnn_sweep.errors import UserError
-from rnn_sweep.task import prepare, validate
+from rnn_sweep.hydra_version import BASE
+from rnn_sweep.run.decorator import validate
+from rnn_sweep.run.job import Application, Place, prepared
 from tests.conftest import ROOT
 
 GROUPS = sorted(path.stem for path in (ROOT / "conf" / "data").glob("*.yaml"))
@@ -26,7 +29,7 @@ DOCS = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 
 def composed(*overrides: str) -> DictConfig:
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), **BASE):
         return compose("config", list(overrides))
 
 
@@ -35,7 +38,8 @@ def files(tmp_path: Path) -> dict[str, list[str]]:
     """Overrides that name the file which a data set needs."""
     (tmp_path / "text.txt").write_text("Once upon a time. " * 500, encoding="utf-8")
     np.savez(tmp_path / "mine.npz", X=np.ones((100, 4, 2)), y=np.arange(100) % 2)
-    return {"text": [f"data.file={tmp_path}/text.txt"], "npz": [f"data.file={tmp_path}/mine.npz"]}
+    own = ["data._target_=tests.apps.parts.sums"]
+    return {"custom": own, "text": [f"data.file={tmp_path}/text.txt"], "npz": [f"data.file={tmp_path}/mine.npz"]}
 
 
 def test_there_is_an_option_for_every_family() -> None:
@@ -48,7 +52,7 @@ def test_every_option_states_all_settings_and_their_defaults(group: str, files: 
     family, options = check(config)
     assert {key for key, _ in config.options} == set(family.options)
     for key, option in family.options.items():
-        if option.default is not None and key != "form":
+        if option.default is not None and key not in ("form", "_target_"):
             assert options[key] == option.default
 
 
@@ -82,9 +86,9 @@ MISTAKES = [
 @pytest.mark.parametrize(("overrides", "message"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
 def test_a_mistake_ends_before_any_work(overrides: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
-        prepare(composed(*overrides), tmp_path, overrides)
+        prepared(Application(train, None, HOOKS), composed(*overrides), Place(tmp_path, overrides))
     with pytest.raises(UserError, match=message):
-        validate(composed(*overrides))
+        validate(HOOKS, composed(*overrides))
 
 
 def test_the_page_describes_every_option_and_every_setting() -> None:

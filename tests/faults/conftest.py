@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,8 +42,10 @@ def record(request: pytest.FixtureRequest) -> Record:
 
 
 @pytest.fixture
-def campaign(tmp_path: Path) -> Iterator[Campaign]:
-    """A sweep in an empty folder; whatever of it still runs at the end of the test is killed."""
+def campaign(tmp_path: Path, empty_store: Path) -> Iterator[Campaign]:
+    """A sweep in an empty folder, but for MLflow's database in the short form; what still runs at the end is killed."""
+    if not LONG:
+        shutil.copy(empty_store, tmp_path / "mlflow.db")
     own = Campaign(tmp_path)
     yield own
     own.end()

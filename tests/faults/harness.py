@@ -21,6 +21,7 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from rnn_sweep.storage import open_storage
+from tests import warm
 from tests.conftest import ROOT
 from tests.integration.conftest import close
 
@@ -83,7 +84,7 @@ class Campaign:
         line = [sys.executable, str(self.app), *arguments]
         path = self.folder / f"sweeper-{len(self.started)}.log"
         with path.open("w") as log:
-            process = subprocess.Popen(
+            process = warm.Popen(
                 line,
                 cwd=self.folder,
                 env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200", **env},
@@ -182,13 +183,15 @@ def worker_processes(sweeper: psutil.Process) -> list[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in sweeper.children():
             with contextlib.suppress(psutil.NoSuchProcess):  # also raised for one that nobody has waited for yet
-                found += [child] if "loky.backend.popen_loky_posix" in child.cmdline() else []
+                found += (
+                    [child] if any(word.endswith("loky.backend.popen_loky_posix") for word in child.cmdline()) else []
+                )
     return found
 
 
 def seeded(name: str) -> random.Random:
     """Chance that is the same each time; processes are not, so a moment never comes back exactly."""
-    return random.Random(name)  # noqa: S311 - not for cryptography
+    return random.Random(name)
 
 
 def pause(chance: random.Random, most: float) -> None:

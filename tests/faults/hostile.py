@@ -53,6 +53,7 @@ SPACES = [
     ),
 ]
 SETTINGS = [
+    *("reuse=3", "reuse=maybe"),
     *("n_trials=0", "n_trials=-3", "n_trials=1.5", "n_trials=many", "n_trials=[1]", "n_trials=true", "n_jobs=0"),
     *(
         "n_jobs=nan",
@@ -246,7 +247,8 @@ def rows() -> list[list[str]]:
              for key in keys for value in values]  # fmt: skip
     plain = [_with_base(row) for row in [*typed, *OTHERS]]
     spaces = [[*SWEEP, space] for space in SPACES]
-    settings = [[*SWEEP, LR, "hydra.sweeper.conditions=null", f"hydra.sweeper.{setting}"] for setting in SETTINGS]
+    pruned = [*SWEEP, "hydra/sweeper/pruner=median", LR]
+    settings = [[*pruned, "hydra.sweeper.conditions=null", f"hydra.sweeper.{setting}"] for setting in SETTINGS]
     return [*plain, *spaces, *settings]
 
 

@@ -1,4 +1,4 @@
-"""``kill -9`` of the sweeper, of workers and of the fused process, at random moments; the same command goes on."""
+"""``kill -9`` of the sweeper, of workers and of the process of threads, at random moments; the same command goes on."""
 
 from __future__ import annotations
 
@@ -45,21 +45,23 @@ def start_and_await_moment(
 
 
 @pytest.mark.parametrize("store", STORES if LONG else ["sqlite"])
-def test_the_fused_process_is_killed(campaign: Campaign, record: Record, store: str) -> None:
+def test_the_process_of_threads_is_killed(campaign: Campaign, record: Record, store: str) -> None:
+    """`kill -9` of all jobs of a sweep at once, at a moment of chance: no trial and no record is lost."""
     campaign.storage = absolute(campaign, store)
-    count, chance = 4 * KILLS + 2, seeded(f"fused {store}")
-    line = [*SMALL, *STUBBORN, "hydra/launcher=fused", "hydra.sweeper.n_jobs=3"]
+    count, chance = 4 * KILLS + 2, seeded(f"threads {store}")
+    line = [*SMALL, *STUBBORN, "hydra/launcher=threads", "hydra.sweeper.n_jobs=3"]
     for _ in range(KILLS):
         process, count = start_and_await_moment(campaign, line, count, chance)
         kill(process)
         campaign.note()
     campaign.finish(campaign.start(*line, f"hydra.sweeper.n_trials={count}"))
     check_whole(campaign, count)
-    record(f"`kill -9` of the fused process, study in {store}", tried=KILLS)
+    record(f"`kill -9` of the process of threads, study in {store}", tried=KILLS)
 
 
 @pytest.mark.parametrize("store", STORES if LONG else ["journal"])
 def test_sweepers_and_their_workers_are_killed(campaign: Campaign, record: Record, store: str) -> None:
+    """`kill -9` of a sweeper, and of a worker under it: no trial and no record is lost."""
     campaign.storage = absolute(campaign, store)
     count, chance = 4 * KILLS + 2, seeded(f"processes {store}")
     line = [*SMALL, *STUBBORN, "hydra/launcher=processes"]

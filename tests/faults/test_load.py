@@ -22,7 +22,7 @@ def _ended(trials: list[FrozenTrial]) -> int:
 
 @long_only
 def test_memory_and_files_stay_flat(campaign: Campaign, record: Record) -> None:
-    line = [*SMALL, "hydra/launcher=fused", "hydra.sweeper.n_jobs=4", f"hydra.sweeper.n_trials={TRIALS}"]
+    line = [*SMALL, "hydra/launcher=threads", "hydra.sweeper.n_jobs=4", f"hydra.sweeper.n_trials={TRIALS}"]
     process = campaign.start(*line)
     seen = psutil.Process(process.pid)
     held = []
@@ -34,7 +34,7 @@ def test_memory_and_files_stay_flat(campaign: Campaign, record: Record) -> None:
     assert later <= 1.1 * memory, f"{memory >> 20} MiB after 100 trials, {later >> 20} MiB after {TRIALS - 10}"
     assert more_files <= files + 8
     assert more_threads <= threads + 2
-    record(f"memory and open files flat over {TRIALS} fused trials", tried=1)
+    record(f"memory and open files flat over {TRIALS} trials in threads", tried=1)
 
 
 @long_only

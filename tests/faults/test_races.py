@@ -24,7 +24,7 @@ def test_eight_first_runs_at_once(campaign: Campaign, tmp_path: Path, record: Re
 
 @long_only
 def test_four_sweepers_share_a_study(campaign: Campaign, record: Record) -> None:
-    line = [*SMALL, "hydra/launcher=fused", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=24"]
+    line = [*SMALL, "hydra/launcher=threads", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=24"]
     four = [campaign.start(*line, f"hydra.sweep.dir=sweep-{number}") for number in range(4)]
     for process in four:
         assert "Traceback" not in campaign.finish(process, seconds=600)

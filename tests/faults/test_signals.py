@@ -50,7 +50,7 @@ def signalled(campaign: Campaign, number: signal.Signals, launcher: str) -> tupl
         epochs *= 3
 
 
-@pytest.mark.parametrize("launcher", ["fused", "processes", "basic"] if LONG else ["processes"])
+@pytest.mark.parametrize("launcher", ["threads", "processes", "basic"] if LONG else ["processes"])
 @pytest.mark.parametrize("number", SIGNALS if LONG else [signal.SIGTERM])
 def test_one_signal_lets_epochs_end(campaign: Campaign, record: Record, number: signal.Signals, launcher: str) -> None:
     text, epochs = signalled(campaign, number, launcher)
@@ -70,7 +70,7 @@ def test_one_signal_lets_epochs_end(campaign: Campaign, record: Record, number: 
 
 
 @long_only
-@pytest.mark.parametrize("launcher", ["fused", "processes"])
+@pytest.mark.parametrize("launcher", ["threads", "processes"])
 def test_two_signals_end_it_at_once(campaign: Campaign, record: Record, launcher: str) -> None:
     process = started(campaign, EPOCHS, f"hydra/launcher={launcher}", "data=mnist")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does

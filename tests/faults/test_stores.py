@@ -20,6 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import warm
 from tests.conftest import Leashed
 from tests.faults.conftest import Record, long_only
 from tests.faults.harness import SMALL, SPACE, STUBBORN, Campaign, check_whole, settings
@@ -34,7 +35,7 @@ OUTBOX = "mlflow-outbox.jsonl"
 
 def sync(folder: Path) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", "rnn_sweep", "sync"]
-    return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return warm.run(line, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 def outboxes(campaign: Campaign) -> list[Path]:
@@ -45,7 +46,7 @@ def pauses(campaign: Campaign, logs: str) -> list[float]:
     """The seconds between two epochs of each run whose log is there."""
     found = []
     for log in campaign.folder.glob(logs):
-        times = re.findall(r"^\[(\S+ \S+)\]\[rnn_sweep.display\]\[INFO\] - epoch", log.read_text(), re.MULTILINE)
+        times = re.findall(r"^\[(\S+ \S+)\]\[rnn_sweep.run.progress\]\[INFO\] - epoch", log.read_text(), re.MULTILINE)
         stamps = [datetime.strptime(each, "%Y-%m-%d %H:%M:%S,%f") for each in times]
         found += [(b - a).total_seconds() for a, b in itertools.pairwise(stamps)]
     return found
@@ -61,7 +62,7 @@ def epochs_of(campaign: Campaign, seconds: float) -> int:
 def test_mlflows_server_goes_and_its_records_are_delivered_later(campaign: Campaign, record: Record) -> None:
     folder = campaign.folder / "server"
     folder.mkdir()
-    line = [*SMALL, "hydra/launcher=fused", "hydra.sweeper.n_trials=8"]
+    line = [*SMALL, "hydra/launcher=threads", "hydra.sweeper.n_trials=8"]
     with serving(folder, "server") as campaign.tracking:
         process = campaign.start(*line, f"tracking.uri={campaign.tracking}")
         assert campaign.wait_for(process, lambda trials: any(t.intermediate_values for t in trials))
@@ -84,7 +85,7 @@ def test_mlflows_server_goes_and_its_records_are_delivered_later(campaign: Campa
 
 @long_only
 @pytest.mark.parametrize("how", ["stopped", "hangs"])
-@pytest.mark.parametrize("launcher", ["fused", "processes"])
+@pytest.mark.parametrize("launcher", ["threads", "processes"])
 def test_mlflows_server_is_away_for_a_minute(campaign: Campaign, record: Record, launcher: str, how: str) -> None:
     folder, epochs = campaign.folder / "server", min(2500, max(200, epochs_of(campaign, 1.5 * SECONDS)))
     folder.mkdir()
@@ -131,7 +132,7 @@ def in_folder(folder: Path) -> list[psutil.Process]:
 
 
 @long_only
-@pytest.mark.parametrize("launcher", ["fused", "processes"])
+@pytest.mark.parametrize("launcher", ["threads", "processes"])
 def test_mlflows_database_is_locked(campaign: Campaign, record: Record, launcher: str) -> None:
     line = [*SMALL, *STUBBORN, f"hydra/launcher={launcher}", "hydra.sweeper.n_trials=10"]
     process = campaign.start(*line)
@@ -149,7 +150,7 @@ def test_mlflows_database_is_locked(campaign: Campaign, record: Record, launcher
 
 
 @long_only
-@pytest.mark.parametrize("launcher", ["fused", "processes"])
+@pytest.mark.parametrize("launcher", ["threads", "processes"])
 def test_the_studys_database_is_restarted(
     campaign: Campaign,
     postgresql: services.PostgreSQL,  # noqa: F811

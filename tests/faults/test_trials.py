@@ -32,9 +32,10 @@ def by_params(campaign: Campaign) -> dict[tuple[object, ...], FrozenTrial]:
     return {(t.params["optimizer.lr"], t.params.get("data.dir")): t for t in campaign.trials()}
 
 
-@pytest.mark.parametrize("launcher", ["fused", "processes"] if LONG else ["fused"])
+@pytest.mark.parametrize("launcher", ["threads", "processes"] if LONG else ["threads"])
 def test_faulty_trials_disturb_no_others(campaign: Campaign, record: Record, launcher: str) -> None:
     line = [*settings(), f"hydra/launcher={launcher}", *GRID, *TOLERANT, "trainer.clip_norm=null", "optimizer=sgd"]
+    line += ["hydra.sweeper.reuse=false"]  # the faulty ones differ from the sound ones in nothing that decides a figure
     text = campaign.finish(campaign.start(*line, "optimizer.lr=0.01,0.02,1e30", "data.dir=null,/proc/nowhere"))
     assert "Traceback" not in text
     trials = by_params(campaign)
@@ -51,12 +52,12 @@ def test_faulty_trials_disturb_no_others(campaign: Campaign, record: Record, lau
     for key, alone in by_params(campaign).items():
         together = trials[key]
         assert together.state is alone.state is TrialState.COMPLETE
-        assert together.values == pytest.approx(alone.values, abs=0.01 if launcher == "fused" else 0)
+        assert together.values == alone.values
     record(f"NaN losses and exceptions beside sound trials, launcher {launcher}", tried=4)
 
 
 @long_only
-@pytest.mark.parametrize("launcher", ["fused", "processes"])
+@pytest.mark.parametrize("launcher", ["threads", "processes"])
 def test_memory_runs_out(campaign: Campaign, record: Record, launcher: str) -> None:
     line = [*settings(), f"hydra/launcher={launcher}", *GRID, *TOLERANT]
     line = [each for each in line if not each.startswith("model.hidden_dim")]
@@ -71,7 +72,7 @@ def test_memory_runs_out(campaign: Campaign, record: Record, launcher: str) -> N
     record(f"a configuration that does not fit into memory, launcher {launcher}", tried=2)
 
 
-@pytest.mark.parametrize("launcher", ["fused", "processes"] if LONG else ["fused"])
+@pytest.mark.parametrize("launcher", ["threads", "processes"] if LONG else ["threads"])
 def test_a_run_takes_too_long(campaign: Campaign, record: Record, launcher: str) -> None:
     line = [*settings(100_000), f"hydra/launcher={launcher}", *GRID, *TOLERANT, "trainer.timeout=2"]
     text = campaign.finish(campaign.start(*line, "seed=1,2"), status=1)

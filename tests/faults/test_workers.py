@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rnn_sweep.deadline import Overdue
 from rnn_sweep.launch import processes
+from rnn_sweep.watchdog import Overdue
 from tests.faults.conftest import LONG, Record
 from tests.faults.harness import pause, seeded
 from tests.launch.conftest import MakePool, events, make_pool, sweep_dir  # noqa: F401 - fixtures

@@ -26,9 +26,8 @@ def test_an_extra_that_is_missing(
 ) -> None:
     hidden = tmp_path_factory.mktemp("hidden")
     _hide(hidden, package)
-    message = sweeps.refused(
-        "sphere/app.py", "x=interval(-5,5)", override, PYTHONPATH=os.pathsep.join([str(hidden), str(ROOT)])
-    )
+    path = os.pathsep.join([str(hidden), str(ROOT)])
+    message = sweeps.refused("sphere/app.py", "x=interval(-5,5)", override, PYTHONPATH=path, COLD="1")
     assert f"pip install 'rnn-sweep[{extra}]'" in message
     assert f"No module named '{package}" in message
     assert "s3cret" not in message

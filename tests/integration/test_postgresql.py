@@ -41,7 +41,8 @@ def test_worker_processes_report_to_it(sweeps: Sweeps, database: str, load: Load
     sweeps.run(
         "curve.py", "slope=choice(1,0.1,0.2,0.3)", "hydra.sweeper.direction=maximize", "hydra/launcher=processes",
         "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=p",
-        "hydra.sweep.dir=out", "hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.sampler.seed=1",
+        "hydra.sweep.dir=out", "hydra/sweeper/pruner=median",
+        "hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.sampler.seed=1",
         f"hydra.sweeper.storage={database}",
     )  # fmt: skip
     assert {t.state for t in load("p", database).trials} == {TrialState.COMPLETE, TrialState.PRUNED}

@@ -14,6 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from tests.integration import services
+from tests.sweep import steered
 from tests.sweep.conftest import APPS, Sweeps
 
 pytestmark = pytest.mark.slow
@@ -36,10 +37,15 @@ def args(cluster: services.Ray, *more: str) -> list[str]:
 def test_trials_report_and_are_pruned(cluster: services.Ray, sweeps: Sweeps) -> None:
     sweeps.run(
         "curve.py", "slope=choice(1,0.1,0.2,0.3)", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=8",
-        "hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=p", "hydra.sweeper.pruner.n_startup_trials=1",
+        "hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=p", "hydra/sweeper/pruner=median",
+        "hydra.sweeper.pruner.n_startup_trials=1",
         "hydra.sweeper.sampler.seed=1", *args(cluster), **cluster.env,
     )  # fmt: skip
     assert {t.state for t in sweeps.study("p").trials} == {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+def test_orders_are_obeyed(cluster: services.Ray, sweeps: Sweeps) -> None:
+    steered.check(sweeps, *args(cluster), **cluster.env)
 
 
 def test_a_killed_node_costs_its_own_trials_alone(cluster: services.Ray, sweeps: Sweeps) -> None:
@@ -102,7 +108,7 @@ def test_a_plain_grid_and_an_own_cluster(tmp_path: Path) -> None:
 
 
 OWN = """
-from rnn_sweep.launch.cluster import connect
+from rnn_sweep.launch.ray_connect import connect
 connect(None)
 import ray
 print(ray.get_runtime_context().gcs_address, flush=True)
@@ -116,7 +122,7 @@ def test_an_own_cluster_takes_nobody_in() -> None:
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", OWN], **streams) as owner:
         address = next(line.strip() for line in owner.stdout if re.fullmatch(r"[\d.:]+\n", line))
-        join = f"from rnn_sweep.launch.cluster import connect; connect({address!r})"
+        join = f"from rnn_sweep.launch.ray_connect import connect; connect({address!r})"
         done = subprocess.run([sys.executable, "-c", join], capture_output=True, text=True, timeout=120, check=False)
         owner.communicate("\n")
     assert done.returncode == 1

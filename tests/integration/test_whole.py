@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from tests import warm
 from tests.conftest import ROOT
 from tests.integration import services
 from tests.integration.conftest import Load
@@ -22,15 +23,15 @@ pytestmark = pytest.mark.slow
 def test_sweepers_record_on_a_server(
     database: str, postgresql: services.PostgreSQL, load: Load, tmp_path: Path
 ) -> None:
-    """Two sweepers, each with its trials as lanes of one network."""
+    """Two sweepers, each with its trials in threads of its own process."""
     postgresql.sql("CREATE DATABASE mlflow")
     (tmp_path / "server").mkdir()
     with serving(tmp_path / "server", "server", "--backend-store-uri", postgresql.url("mlflow")) as address:
-        words = ["-m", "hydra/sweeper=optuna", "experiment=smoke", "trainer.epochs=1", "hydra/launcher=fused"]
+        words = ["-m", "hydra/sweeper=optuna", "experiment=smoke", "trainer.epochs=1", "hydra/launcher=threads"]
         words += ["hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2", "hydra.sweeper.study_name=w"]
         words += [f"hydra.sweeper.storage={database}", f"tracking.uri={address}", "hydra.sweeper.report=false"]
         both = [
-            subprocess.Popen(
+            warm.Popen(
                 [sys.executable, str(ROOT / "run.py"), *words, f"hydra.sweep.dir=out{i}"],
                 cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT, text=True,

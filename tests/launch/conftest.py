@@ -43,6 +43,6 @@ def make_pool(sweep_dir: Path, hydra_restore_singletons: None) -> Iterator[MakeP
 
 
 @pytest.fixture
-def of_hydra_1_1(hydras_state: None) -> None:
+def of_hydra_1_1(hydra_restore_singletons: None) -> None:
     """Hydra's suites expect the behaviour of an app that names no version, whatever this process has composed."""
     VersionBase.instance().setbase(Version("1.1"))  # the function of that name warns

@@ -15,7 +15,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rnn_sweep.deadline import announced
+from rnn_sweep.hydra_version import BASE
+from rnn_sweep.watchdog import announced
 
 log = logging.getLogger(__name__)
 
@@ -85,4 +86,4 @@ def hang(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    hydra.main(version_base=None, config_path="conf", config_name="config")(task)()
+    hydra.main(config_path="conf", config_name="config", **BASE)(task)()

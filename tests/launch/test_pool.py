@@ -10,7 +10,7 @@ import pytest
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobStatus
 
-from rnn_sweep.sweep.pool import WorkerDied
+from rnn_sweep.sweep.slot_threads import WorkerDied
 from tests.launch.conftest import MakePool
 from tests.launch.launch_app import await_event, happen
 from tests.launch.launching import alive
@@ -116,6 +116,7 @@ def test_the_sweepers_number_of_jobs_rules_over_the_launchers(make_pool: MakePoo
 
 @SLOW
 def test_many_launches_from_threads_leave_hydras_state_whole(make_pool: MakePool, sweep_dir: Path) -> None:
+    """Threads that enter Hydra at the same time: a race that only many launches show."""
     before = Singleton.__dict__["get_state"]
     pool = make_pool("joblib", n_jobs=4)
     futures = [pool.submit([f"value={number}"], number) for number in range(40)]
@@ -129,6 +130,7 @@ def test_many_launches_from_threads_leave_hydras_state_whole(make_pool: MakePool
 def test_closing_with_kill_drops_waiting_jobs_and_ends_running_ones(
     make_pool: MakePool, events: Path, launcher: str
 ) -> None:
+    """Each launcher's processes really end."""
     pool = make_pool(launcher)
     running = [pool.submit(["wait_for=[never]"], number) for number in (0, 1)]
     waiting = pool.submit([], 2)

@@ -14,11 +14,11 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from rnn_sweep.report import words
-from rnn_sweep.report.facts import gather
+from rnn_sweep.report import summary
 from rnn_sweep.report.replicates import replicates
+from rnn_sweep.report.stats import gather
 from rnn_sweep.report.write import Report, write
-from rnn_sweep.sweep import record
+from rnn_sweep.sweep import steering, study_metadata
 from rnn_sweep.sweep.results import Command
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -61,7 +61,7 @@ def make(tmp_path: Path) -> Make:
     def call(study: optuna.Study) -> tuple[Report, str, dict[str, Any]]:
         report = write(study, tmp_path / "out", COMMAND, "journal:///s.journal")
         page = Reader(report.page.read_text())
-        return report, page.text, json.loads(page.figures or "{}")
+        return report, page.text, json.loads(page.figures or "{}").get("plots", {})
 
     return call
 
@@ -89,6 +89,17 @@ class Reader(HTMLParser):
             self.text += data
 
 
+def test_reused_trials_are_marked_and_count_as_no_replicates(make: Make) -> None:
+    again = spread(6)[5]
+    again.user_attrs["reused"] = {"study": "s", "trial": 5}
+    again.intermediate_values = {1: 0.1}
+    report, text, _ = make(study_of([*spread(6), again]))
+    assert "1 of them did not run: they are reused" in text
+    assert "6 (reused)" in text
+    assert "ran with one seed" in text
+    assert "6 (reused)" in report.note
+
+
 def test_a_study_with_everything(make: Make) -> None:
     pruned = [trial(0.1, TrialState.PRUNED, steps=1, attrs={"state": "pruned"}) for _ in range(3)]
     ended = [*pruned, trial(None, TrialState.PRUNED, attrs={"state": "diverged"})]
@@ -113,7 +124,36 @@ def test_a_study_with_everything(make: Make) -> None:
     assert {p.name for p in report.pictures} == {"history.png", "importances.png", "slice.png", "intermediate.png"}
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in report.pictures)
     assert report.page.stat().st_size < 5e6
+    crosses = figures["history"]["data"][-1]
+    assert (crosses["x"], crosses["y"]) == ([12, 13, 14], [0.1, 0.1, 0.1]), "pruned trials, at their last report"
     assert not re.search("https?:|src=|href=", re.sub(r"<script.*?</script>", "", report.page.read_text(), flags=re.S))
+
+
+PAGES = {
+    "server": "http://127.0.0.1:5000",
+    "run": "/#/experiments/1/runs/{run_id}/model-metrics?w=m",
+    "command": "rnn-sweep ui",
+}
+
+
+def test_each_trial_opens_its_page(make: Make) -> None:
+    study = study_of([trial(0.5, attrs={"run_id": "a1"}), trial(0.1, TrialState.PRUNED, attrs={"run_id": 'b"2'})])
+    study.set_user_attr("pages", PAGES)
+    report, text, _ = make(study)
+    page = report.page.read_text()
+    assert page.count('href="http://127.0.0.1:5000/#/experiments/1/runs/a1/model-metrics?w=m"') == 2, "also in all"
+    assert page.count("runs/b%222/model-metrics") == 1
+    assert "rnn-sweep ui" in text
+    study.set_user_attr("pages", {**PAGES, "server": "javascript:alert(1)//"})
+    assert "href=" not in re.sub(r"<script.*?</script>", "", make(study)[0].page.read_text(), flags=re.S)
+
+
+def test_what_was_pruned_or_failed_is_listed(make: Make) -> None:
+    pruned = trial(0.1, TrialState.PRUNED, steps=3, attrs={"cause": "pruned after epoch 3"})
+    _, text, figures = make(study_of([pruned, trial(None, TrialState.FAIL, attrs={"cause": "it broke"})]))
+    for words_ in ("pruned", "0.3", "pruned after epoch 3", "failed", "it broke"):
+        assert words_ in text.partition("All trials")[2]
+    assert "history" not in figures
 
 
 def test_an_empty_study(make: Make) -> None:
@@ -172,6 +212,17 @@ def test_a_running_study(make: Make) -> None:
     assert "still running" in text
 
 
+def test_who_steered_it_and_how(make: Make) -> None:
+    study = study_of(spread(3))
+    assert "Steering" not in make(study)[1]
+    pause = steering.give(study, steering.PAUSE)
+    steering.give(study, steering.EXTEND, trials=1, budget=3)
+    _, text, _ = make(study)
+    rows = text[text.index("Steering") : text.index("Provenance") if "Provenance" in text else None].split("\n")
+    said = [row for row in rows if pause.by in row]
+    assert [pause.time in said[0], "pause" in said[0], "1 more trial" in said[1], len(said)] == [True, True, True, 2]
+
+
 def test_conditional_parameters(make: Make) -> None:
     some = [trial(n / 9, params={"a": n / 9, "b": 1 + n % 3} if n % 2 else {"a": n / 9}) for n in range(9)]
     _, text, figures = make(study_of(some))
@@ -203,7 +254,8 @@ def test_nothing_in_a_study_becomes_markup(make: Make) -> None:
     failed = trial(None, TrialState.FAIL, params={}, attrs={"cause": evil, "run_id": evil})
     study = study_of([*trials, failed])
     study.set_metric_names([evil])
-    study.set_user_attr(record.ATTR, {**RECORD, "space": {evil: evil}, "machine": evil})
+    study.set_user_attr(study_metadata.ATTR, {**RECORD, "space": {evil: evil}, "machine": evil})
+    study.set_user_attr("pages", {**PAGES, "command": evil, "run": evil})
     report, text, figures = make(study)
     assert Reader(report.page.read_text()).scripts == 3, "the figures, the library, and what draws them"
     assert "onerror=alert(1)" in text
@@ -226,7 +278,7 @@ RECORD = {
 
 def test_how_it_was_made(make: Make) -> None:
     study = study_of(spread(3))
-    study.set_user_attr(record.ATTR, {**RECORD, "space": {"a": "a float from 0 to 1"}})
+    study.set_user_attr(study_metadata.ATTR, {**RECORD, "space": {"a": "a float from 0 to 1"}})
     text = " ".join(make(study)[1].split())
     commit = "abc123 (main), with changes that are not in it"
     for words_ in ("a float from 0 to 1", commit, "torch 2.14.1", "TPESampler, none", "parameters <= 10"):
@@ -278,10 +330,12 @@ def test_trials_of_several_replicates_bring_all_their_values(make: Make) -> None
     ],
 )
 def test_how_sure_the_winner_is(values: dict[float, list[float]], answer: str) -> None:
-    assert answer in words.summary(gather(study_of(seeded(values))))[-1]
+    assert answer in summary.summary(gather(study_of(seeded(values))))[-1]
 
 
+@pytest.mark.slow
 def test_a_thousand_trials_fit(make: Make) -> None:
+    """A page of 1000 curves: its size, and that all of them are in it."""
     pruned = [trial(0.1, TrialState.PRUNED, steps=5) for _ in range(500)]
     report, _, figures = make(study_of([*spread(500, steps=10), *pruned]))
     assert report.page.stat().st_size < 5e6

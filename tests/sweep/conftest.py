@@ -16,6 +16,8 @@ import pytest
 from optuna.trial import FrozenTrial
 
 from rnn_sweep.storage import open_storage
+from tests import warm
+from tests.sweep.inprocess import in_process  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = ROOT / "tests" / "apps"
@@ -31,7 +33,7 @@ class Sweeps:
     def start(self, app: str, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """A sweep (``-m hydra/sweeper=optuna`` is added) in the background, in a process group of its own."""
         paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        process = subprocess.Popen(
+        process = warm.Popen(
             [sys.executable, str(APPS / app), "-m", "hydra/sweeper=optuna", "hydra.sweeper.report=false", *arguments],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "200", "OMP_NUM_THREADS": "1", **env},

@@ -10,18 +10,19 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.rnn_sweep_optuna.config import SWEEPER
 from rnn_sweep.errors import UserError
 from rnn_sweep.outcome import Outcome, State
-from rnn_sweep.storage import masked, open_storage, unmasked
+from rnn_sweep.redaction import masked, unmasked
+from rnn_sweep.storage import open_storage
 from rnn_sweep.sweep.constraints import parse_constraints
-from rnn_sweep.sweep.pool import WorkerDied
 from rnn_sweep.sweep.samplers import NEEDS, require
 from rnn_sweep.sweep.settings import Settings, parse_settings
+from rnn_sweep.sweep.slot_threads import WorkerDied
 from rnn_sweep.sweep.verdict import End, judge
 
 
 def test_what_is_registered_with_hydra_is_the_default() -> None:
     node = {k: v for k, v in SWEEPER.items() if k != "defaults"}
     parsed = parse_settings(node)
-    assert parsed == Settings(enqueue=[], constraints=[])
+    assert parsed == Settings(enqueue=[], constraints=[], learn_from=[])
 
 
 @pytest.mark.parametrize(
@@ -87,8 +88,9 @@ def test_constraints() -> None:
     low, high = parse_constraints(["seconds <= 60", "val/accuracy>=1e-1"])
     assert low.excess(61) == 1
     assert high.excess(0.3) == pytest.approx(-0.2)
-    with pytest.raises(UserError, match="must look like"):
-        parse_constraints(["seconds < 60"])
+    for wrong in ("seconds < 60", "seconds <= 1.2.3", "seconds <= .", "seconds <= 1e999", "<= 3", "seconds <= nan"):
+        with pytest.raises(UserError, match="must look like"):
+            parse_constraints([wrong])
 
 
 def job(value: Any) -> Any:

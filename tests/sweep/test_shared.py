@@ -218,3 +218,31 @@ def test_names_of_folders_from_overrides(sweeps: Sweeps) -> None:
     )  # fmt: skip
     config = yaml.safe_load((sweeps.folder / "out" / "x=1.0" / ".hydra" / "config.yaml").read_text())
     assert config["trial"]["study_name"] == "s"
+
+
+def test_two_sweeps_of_one_moment_have_folders_of_their_own(sweeps: Sweeps) -> None:
+    """Named by the year, which is the same for both; each of the two studies has its jobs where it says."""
+    line = ["fate.py", X, "seconds=0.5", "hydra.sweeper.n_trials=3", "hydra.sweep.dir=out/${now:%Y}"]
+    both = [sweeps.start(*line, f"hydra.sweeper.study_name={name}") for name in "ab"]
+    for process in both:
+        _, err = process.communicate(timeout=100)
+        assert process.returncode == 0, err
+    first, second = sorted((sweeps.folder / "out").iterdir())
+    assert second.name == f"{first.name}-2"
+    for folder in (first, second):
+        jobs = sorted(folder.glob("*/.hydra/config.yaml"))
+        owners = {yaml.safe_load(path.read_text())["trial"]["study_name"] for path in jobs}
+        content = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+        assert (len(jobs), owners) == (3, {content["study_name"]})
+
+
+@pytest.mark.parametrize("sampler", ["grid", "brute_force"])
+def test_a_killed_worker_of_a_sampler_with_a_plan(sweeps: Sweeps, sampler: str) -> None:
+    out, _ = sweeps.run(
+        "fate.py", "x=choice(0.0,1.0)", "fate=die", "once=true", PROCESSES, "hydra.sweeper.n_jobs=1",
+        "hydra.sweeper.study_name=w", f"hydra/sweeper/sampler={sampler}",
+    )  # fmt: skip
+    trials = sweeps.study("w").trials
+    assert [t.state.name for t in trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert {t.params["x"] for t in trials[1:]} == {0.0, 1.0}
+    assert "every point of the space was tried" in out

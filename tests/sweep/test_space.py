@@ -15,9 +15,11 @@ from optuna.distributions import (
 )
 
 from rnn_sweep.errors import UserError
-from rnn_sweep.sweep.conditions import ordered, parse_conditions
-from rnn_sweep.sweep.preflight import check_points
-from rnn_sweep.sweep.space import Param, parse_space, quoted, read
+from rnn_sweep.quoting import quoted
+from rnn_sweep.sweep.space.conditions import ordered, parse_conditions
+from rnn_sweep.sweep.space.grammar import parse_space, read
+from rnn_sweep.sweep.space.parameters import Param
+from rnn_sweep.sweep.space.validate import check_points
 
 DISTRIBUTIONS: list[tuple[str, BaseDistribution]] = [
     ("x=interval(0,1)", FloatDistribution(0.0, 1.0)),
@@ -99,6 +101,18 @@ def test_fixed(line: str) -> None:
         ("x=tag(lgo,interval(0,1))", "did you mean 'log'"),
         ("x=tag(log,choice(1,2))", "choices have no scale"),
         ("x=choice(", "not a valid override"),
+        ("x=interval(0,1),2", "cannot be mixed"),
+        ("x=2,range(1,3)", "cannot be mixed"),
+        ("x=choice(choice(1,2),3)", "cannot be mixed"),
+        ("x=choice(a,b),c", "cannot be mixed"),
+        ("x=[1,interval(0,1)]", "cannot be mixed"),
+        ("x={a:{b:[choice(1,2)]}}", "cannot be mixed"),
+        ("+x=[range(3)]", "cannot be mixed"),
+        ("x=int(interval(1.5,4))", "whole ends"),
+        ("x=tag(log,int(interval(start=1,end=4.5)))", "whole ends"),
+        ("x=int(tag(log,interval(1.5,4)))", "whole ends"),
+        ("x=float(int(interval(0.5,4)))", "whole ends"),
+        ("x=int(interval(nan,4))", "not a valid override"),
     ],
 )
 def test_mistakes(line: str, words: str) -> None:

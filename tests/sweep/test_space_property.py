@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import optuna
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from rnn_sweep.sweep.space import Param, bare, parse_space
-from rnn_sweep.sweep.suggest import Suggester
+from rnn_sweep.sweep.space.grammar import parse_space
+from rnn_sweep.sweep.space.parameters import Param, bare
+from rnn_sweep.sweep.space.suggest import Suggester
 
 WORDS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=6) | st.sampled_from(
     ["null", "True", "1e-3", "a b", "a,b", "it's", "c:\\", "[1", "x=1", "${y}", "~", "nan", "A¹", ""]
@@ -60,6 +62,7 @@ def same(found: Any, expected: Any) -> bool:
 
 
 @settings(max_examples=200, deadline=None)
+@example({"a": "interval(0.0,5e-324)"}, 0)  # a sampler of Optuna's own then chooses a number of numpy's
 @given(PARAMS, st.integers(0, 99))
 def test_the_overrides_of_a_trial_are_what_was_chosen(params: dict[str, Any], seed: int) -> None:
     space = parse_space(params, [], None)
@@ -78,5 +81,25 @@ def test_the_overrides_of_a_trial_are_what_was_chosen(params: dict[str, Any], se
 def wanted(param: Param, node: Any, label: Any) -> Any:
     """What was written in the space for the label that the study knows."""
     if not param.texts:
-        return param.tidy(label)
+        return param.tidy(type(param.distribution.low)(label))  # type: ignore[attr-defined]
     return node["choices"][list(param.texts).index(label)]
+
+
+class OfNumpy(optuna.samplers.RandomSampler):
+    """Chooses numbers of numpy's."""
+
+    def sample_independent(self, study: Any, trial: Any, name: str, distribution: Any) -> Any:
+        value = super().sample_independent(study, trial, name, distribution)
+        return np.asarray(value)[()]
+
+
+def test_numbers_of_numpys_become_pythons() -> None:
+    def custom(cfg: Any, trial: optuna.Trial) -> None:
+        trial.suggest_float("c", 0.0, 1.0)
+        trial.suggest_int("d", 1, 9)
+
+    space = parse_space({"a": "interval(0.0,1.0)", "b": "range(1,9)"}, [], None)
+    trial = optuna.create_study(sampler=OfNumpy(0)).ask()
+    lines = Suggester(space, {}, OmegaConf.create(), custom).overrides(trial)
+    values = {o.get_key_element(): o.value() for o in OverridesParser.create().parse_overrides(lines)}
+    assert {key: type(value) for key, value in values.items()} == {"a": float, "b": int, "c": float, "d": int}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
+from tests import warm
 from tests.sweep.conftest import APPS, Sweeps
 
 pytestmark = pytest.mark.slow  # real processes
@@ -57,7 +57,7 @@ def test_the_best_command_runs_the_best_trial_again(sweeps: Sweeps) -> None:
     assert line.startswith("python ")
     assert "hydra" not in line.partition(".py")[2]
     command = [sys.executable, *shlex.split(line)[1:], "hydra.run.dir=once"]
-    subprocess.run(command, cwd=sweeps.folder, check=True, env={**os.environ, "PYTHONPATH": str(APPS.parents[1])})
+    warm.run(command, cwd=sweeps.folder, check=True, env={**os.environ, "PYTHONPATH": str(APPS.parents[1])})
     config = yaml.safe_load((sweeps.folder / "once" / ".hydra" / "config.yaml").read_text())
     assert config["x"] == results(sweeps)["best_params"]["x"]
     assert config["trial"] is None
@@ -72,36 +72,6 @@ def test_resuming_counts_all_trials_of_the_study(sweeps: Sweeps) -> None:
     values = [t.params["x"] for t in sweeps.study("s").trials]
     assert len(values) == 5
     assert len(set(values)) == 5, "a seeded sampler does not repeat its first points"
-
-
-@pytest.mark.parametrize("sampler", ["tpe", "random", "nsgaii", "qmc", "cmaes", "brute_force"])
-def test_the_same_sweep_twice(sweeps: Sweeps, sampler: str) -> None:
-    space = ["x=range(-5,6)", "layers=range(1,4)", "hydra.sweeper.n_trials=7", "hydra.sweeper.n_jobs=1"]
-    args = [SPHERE, *space, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=3"]
-    for name in ("a", "b"):
-        sweeps.run(*args, f"hydra.sweeper.study_name={name}")
-    a, b = ([(t.params, t.values) for t in sweeps.study(name).trials] for name in ("a", "b"))
-    assert a == b
-    assert len(a) == 7
-
-
-def test_grid(sweeps: Sweeps) -> None:
-    sweeps.run(
-        SPHERE,
-        "x=choice(-1,1)",
-        "y=range(0.0,1.0,0.5)",
-        "hydra/sweeper/sampler=grid",
-        "hydra.sweeper.study_name=g",
-    )
-    points = {(t.params["x"], t.params["y"]) for t in sweeps.study("g").trials}
-    assert points == {(-1, 0.0), (-1, 0.5), (1, 0.0), (1, 0.5)}
-    assert len(sweeps.study("g").trials) == 4
-
-
-def test_brute_force_ends_when_the_space_does(sweeps: Sweeps) -> None:
-    out, _ = sweeps.run(SPHERE, "x=choice(-1,1)", "hydra/sweeper/sampler=brute_force", "hydra.sweeper.study_name=g")
-    assert "every point of the space was tried" in out
-    assert len(sweeps.study("g").trials) == 2
 
 
 def test_conditions(sweeps: Sweeps) -> None:
@@ -197,6 +167,7 @@ def test_constraints(sweeps: Sweeps) -> None:
     ],
 )
 def test_pruning(sweeps: Sweeps, pruner: str, arguments: list[str]) -> None:
+    """Each pruner stops real jobs, through the study's storage."""
     sweeps.run(
         "curve.py", "slope=choice(1,0.1,0.2,0.3,0.4,0.5,0.6,0.7)", "hydra/sweeper/sampler=random",
         "hydra.sweeper.sampler.seed=1", "hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=10",
@@ -258,7 +229,7 @@ def test_too_many_failures_end_it(sweeps: Sweeps) -> None:
     assert "max_failure_rate" in err
     assert len(sweeps.study("f").trials) == 6, "more than half of ten"
     sweeps.run(
-        SPHERE, X, "fail=true", "hydra.sweeper.n_trials=12", "hydra.sweeper.study_name=g",
+        SPHERE, X, "fail=true", "hydra.sweeper.n_trials=12", "hydra.sweeper.study_name=g", "hydra.sweep.dir=g",
         "hydra.sweeper.max_failure_rate=1", status=1,
     )  # fmt: skip
     assert len(sweeps.study("g").trials) == 12
@@ -319,6 +290,7 @@ def test_dry_run_makes_nothing(sweeps: Sweeps) -> None:
     ],
 )  # fmt: skip
 def test_mistakes_cost_nothing(sweeps: Sweeps, arguments: list[str], words: list[str]) -> None:
+    """Each mistake through the real command: one message, and nothing left behind."""
     message = sweeps.refused(SPHERE, *arguments)
     assert message.startswith("error: ")
     assert message.count("\n") == 1
@@ -334,7 +306,9 @@ def test_an_unknown_setting_is_refused_by_hydra(sweeps: Sweeps) -> None:
 def test_a_study_that_does_not_fit(sweeps: Sweeps) -> None:
     sweeps.run(SPHERE, X, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=1")
     name = "hydra.sweeper.study_name=s"
-    assert "begun with direction minimize" in sweeps.refused(SPHERE, X, name, "hydra.sweeper.direction=maximize")
+    assert "direction cannot change: the study 's' has minimize, got maximize" in sweeps.refused(
+        SPHERE, X, name, "hydra.sweeper.direction=maximize"
+    )
     assert "has searched a float from -5.0 to 5.0" in sweeps.refused(SPHERE, "x=1,2", name)
     assert len(sweeps.study("s").trials) == 1
 
@@ -357,9 +331,22 @@ def test_config_is_found_in_an_application_of_its_own(sweeps: Sweeps, tmp_path: 
     (tmp_path / "own.py").write_text(
         "import hydra\nfrom hydra.core.config_store import ConfigStore\n"
         "ConfigStore.instance().store(name='c', node={'x': 1})\n"
-        "@hydra.main(version_base=None, config_path=None, config_name='c')\n"
+        "from rnn_sweep.hydra_version import BASE\n"
+        "@hydra.main(config_path=None, config_name='c', **BASE)\n"
         "def f(cfg):\n    assert list(cfg) == ['x']\n    return cfg.x\n"
         "f()\n"
     )
     sweeps.run(str(tmp_path / "own.py"), "x=interval(0,1)", "hydra.sweeper.n_trials=2", "hydra.sweeper.study_name=o")
     assert len(sweeps.study("o").trials) == 2
+
+
+def test_the_next_try_in_a_folder_named_by_overrides_has_its_own(sweeps: Sweeps) -> None:
+    sweeps.run(
+        "fate.py", "x=choice(0.5)", "fate=raise", "once=true", "hydra.sweep.subdir=${hydra.job.override_dirname}",
+        "hydra.sweeper.n_trials=1", "hydra.sweeper.retries.exception=1", "hydra.sweeper.study_name=f",
+        "hydra.sweeper.max_failure_rate=1", "hydra.sweep.dir=out",
+    )  # fmt: skip
+    folders = sorted(path for path in (sweeps.folder / "out").iterdir() if path.is_dir())
+    configs = [yaml.safe_load((folder / ".hydra" / "config.yaml").read_text()) for folder in folders]
+    assert [config["trial"]["number"] for config in configs] == [0, 1]
+    assert folders[1].name == f"{folders[0].name}-1"

@@ -1,7 +1,9 @@
 """Runs in a real sqlite store: what is recorded, how they end, and how they go on."""
 
+import dataclasses
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from rnn_sweep.config import TrackingConfig
 from rnn_sweep.errors import UserError
 from rnn_sweep.models.recurrent import ModelSpec, RecurrentNetwork
 from rnn_sweep.outcome import State
+from rnn_sweep.provenance import console_script
 from rnn_sweep.tracking import sync
 
 EXAMPLE = np.zeros((1, 28, 28), np.float32)
@@ -37,7 +40,7 @@ def start(config: TrackingConfig, **more):
         "overrides": ["seed=1", "tracking.uri=http://ann:s3cret@h"],
         "output_dir": Path("out"),
     }
-    return tracking.start_run(config, **{**given, **more})
+    return tracking.start_run(config, tracking.Opening(**{**given, **more}))
 
 
 def epochs(count: int) -> list[dict[str, float]]:
@@ -64,12 +67,13 @@ def test_a_complete_run(config, client, tmp_path) -> None:
     for number, metrics in enumerate(history, 1):
         run.log_epoch(number, metrics)
     final = {"test/loss": 0.4, "test/accuracy": 0.9, "val/accuracy": 0.99}
-    run.finish(State.COMPLETE, final, history, model(), EXAMPLE, [weights])
+    run.log_module(model(), EXAMPLE, 3)
+    run.finish(State.COMPLETE, final, history, [weights])
 
     kept = client.get_run(run.run_id)
     assert kept.info.status == "FINISHED"
     assert kept.data.params["model.hidden_dim"] == "8"
-    assert kept.data.metrics["test/accuracy"] == 0.9
+    assert kept.data.metrics["test_accuracy"] == 0.9
     assert [(p.step, p.value) for p in client.get_metric_history(run.run_id, "val/accuracy")] == [
         (number, metrics["val/accuracy"]) for number, metrics in enumerate(history, 1)
     ]
@@ -82,7 +86,9 @@ def test_a_complete_run(config, client, tmp_path) -> None:
         "weights.safetensors",
     }
     assert Path(client.download_artifacts(run.run_id, "curves.png")).read_bytes().startswith(b"\x89PNG")
-    assert run.ui_hint == "mlflow ui"
+    command, address = run.ui_hint.splitlines()
+    assert command == f"{console_script()} ui {run.run_id[:8]}"
+    assert address.startswith("http://127.0.0.1:5000/#/experiments/")
 
 
 def test_credentials_are_recorded_nowhere(config, client, tmp_path, caplog) -> None:
@@ -101,22 +107,19 @@ def test_credentials_are_recorded_nowhere(config, client, tmp_path, caplog) -> N
 )
 def test_other_ends(config, client, state, status) -> None:
     run = start(config)
-    run.finish(state, {}, [], None, None, [])
+    run.finish(state, {}, [], [])
     kept = client.get_run(run.run_id)
     assert (kept.info.status, kept.data.tags["state"]) == (status, state.value)
     assert "curves.png" not in artifacts(client, run.run_id)  # there is nothing to draw
 
 
-def test_an_interrupted_run_gets_its_model_and_final_metrics_at_its_end(config, client) -> None:
+def test_an_interrupted_run_gets_its_final_metrics_at_its_end(config, client) -> None:
     first = start(config)
-    first.finish(State.INTERRUPTED, {"best_epoch": 1.0}, epochs(1), model(), EXAMPLE, [])
-    kept = client.get_run(first.run_id)
-    assert not kept.outputs or not kept.outputs.model_outputs
+    first.finish(State.INTERRUPTED, {"best_epoch": 1.0}, epochs(1), [])
+    assert "best_epoch" not in client.get_run(first.run_id).data.metrics
     again = start(config, run_id=first.run_id)
-    again.finish(State.COMPLETE, {"best_epoch": 2.0}, epochs(2), model(), EXAMPLE, [])
-    kept = client.get_run(first.run_id)
-    assert kept.data.metrics["best_epoch"] == 2.0
-    assert len(kept.outputs.model_outputs) == 1
+    again.finish(State.COMPLETE, {"best_epoch": 2.0}, epochs(2), [])
+    assert client.get_run(first.run_id).data.metrics["best_epoch"] == 2.0
 
 
 def test_a_failed_run_keeps_its_traceback(config, client) -> None:
@@ -163,18 +166,20 @@ def test_a_resumed_run_has_every_point_once(config, client) -> None:
     again = start(config, run_id=first.run_id, params={**PARAMS, "trainer": {"resume": "out"}, "seed": 1})
     for number in (2, 3, 4):
         again.log_epoch(number, history[number - 1])
-    again.finish(State.COMPLETE, {"test/loss": 0.4}, history, model(), EXAMPLE, [])
+    again.log_module(model(), EXAMPLE, 4)
+    again.finish(State.COMPLETE, {"test/loss": 0.4}, history, [])
     # Killed after the results, before the end was recorded.
     last = start(config, run_id=first.run_id)
     last.log_epoch(4, history[3])
-    last.finish(State.COMPLETE, {"test/loss": 0.4}, history, model(), EXAMPLE, [])
+    last.log_module(model(), EXAMPLE, 4)
+    last.finish(State.COMPLETE, {"test/loss": 0.4}, history, [])
 
     kept = client.get_run(first.run_id)
     assert again.run_id == last.run_id == first.run_id
     assert kept.info.status == "FINISHED"
     for key in history[0]:
         assert [p.step for p in client.get_metric_history(first.run_id, key)] == [1, 2, 3, 4]
-    assert len(client.get_metric_history(first.run_id, "test/loss")) == 1
+    assert len(client.get_metric_history(first.run_id, "test_loss")) == 1
     assert len(kept.outputs.model_outputs) == 1
     assert (kept.data.params["trainer.resume"], kept.data.params["seed"]) == ("null", "1")
 
@@ -212,13 +217,14 @@ def test_a_full_disk_leaves_no_outbox_behind(config, client, tmp_path, caplog) -
     waiting.symlink_to("/dev/full")
     run = start(config, output_dir=tmp_path / "out")
     run.log_epoch(1, {"val/loss": 1.0})
-    run.finish(State.COMPLETE, {}, [], None, None, [])
+    run.finish(State.COMPLETE, {}, [], [])
     assert caplog.text.count("cannot be written (No space left on device)") == 1
     assert client.get_run(run.run_id).data.metrics["val/loss"] == 1.0
     assert not waiting.is_symlink()
 
 
 @pytest.mark.parametrize(("shared", "status"), [(False, "KILLED"), (True, "RUNNING")])
+@pytest.mark.slow
 def test_a_killed_process_ends_the_runs_that_are_its_own(client, tmp_path, shared, status) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.html").touch()
@@ -228,7 +234,7 @@ from pathlib import Path
 from rnn_sweep import tracking
 from rnn_sweep.config import TrackingConfig
 out = Path("out").absolute()
-run = tracking.start_run(TrackingConfig(), params={{}}, overrides=[], output_dir=out, shared={shared})
+run = tracking.start_run(TrackingConfig(), tracking.Opening(params={{}}, overrides=[], output_dir=out, shared={shared}))
 run.log_epoch(1, {{"val/loss": 1.0}})
 run.add({{}}, {{}}, [out / "report.html"])
 os._exit(9)
@@ -249,9 +255,9 @@ def test_a_second_process_in_a_folder_leaves_the_firsts_outbox_alone(config, cli
     first.flush()
     before = (tmp_path / "out" / "mlflow-outbox.jsonl").read_text()
     second = start(config, output_dir=tmp_path / "out")
-    second.finish(State.COMPLETE, {}, [], None, None, [])
+    second.finish(State.COMPLETE, {}, [], [])
     assert (tmp_path / "out" / "mlflow-outbox.jsonl").read_text() == before
-    first.finish(State.COMPLETE, {}, [], None, None, [])
+    first.finish(State.COMPLETE, {}, [], [])
     assert not list((tmp_path / "out").iterdir())
     assert [client.get_run(run.run_id).info.status for run in (first, second)] == ["FINISHED"] * 2
 
@@ -259,7 +265,7 @@ def test_a_second_process_in_a_folder_leaves_the_firsts_outbox_alone(config, cli
 def test_tracking_turned_off_records_nothing(tmp_path) -> None:
     run = start(TrackingConfig(enabled=False))
     run.log_epoch(1, {"val/loss": 1.0})
-    run.finish(State.COMPLETE, {}, [], None, None, [])
+    run.finish(State.COMPLETE, {}, [], [])
     assert (run.run_id, run.ui_hint) == (None, None)
     assert list(tmp_path.iterdir()) == []
 
@@ -272,14 +278,15 @@ def test_files_and_ui_of_a_database_elsewhere(client, tmp_path, monkeypatch) -> 
     assert run.flush()
     assert "config.yaml" in artifacts(client, run.run_id)
     assert list(other.iterdir()) == []
-    assert run.ui_hint.startswith("mlflow ui --backend-store-uri sqlite:///")
+    assert "--tracking-uri sqlite:///" in run.ui_hint.splitlines()[0]
 
 
 @pytest.mark.slow
 def test_the_model_loads_in_a_fresh_process(config, client, tmp_path) -> None:
     run = start(config)
     network = model()
-    run.finish(State.COMPLETE, {"test/loss": 0.4}, epochs(1), network, EXAMPLE, [])
+    run.log_module(network, EXAMPLE, 1)
+    run.finish(State.COMPLETE, {"test/loss": 0.4}, epochs(1), [])
     images = np.random.default_rng(0).random((5, 28, 28), dtype=np.float32)
     np.save("images.npy", images)
     script = (
@@ -304,4 +311,32 @@ def test_the_model_loads_in_a_fresh_process(config, client, tmp_path) -> None:
     np.testing.assert_allclose(np.load("logits.npy"), expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(np.load("served.npy"), expected.argmax(axis=1))
     linked = client.get_logged_model(client.get_run(run.run_id).outputs.model_outputs[0].model_id)
-    assert {metric.key for metric in linked.metrics} == {"test/loss"}
+    assert {metric.key for metric in linked.metrics} == {"test_loss"}
+
+
+def test_the_machines_metrics_are_recorded_until_the_run_ends(config, client, monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    watched = dataclasses.replace(config, system_metrics=True)
+    run = start(watched)
+
+    def steps() -> list[int]:
+        return [point.step for point in client.get_metric_history(run.run_id, "system/cpu_utilization_percentage")]
+
+    while len(steps()) < 3:
+        time.sleep(0.05)
+    run.kill()
+    count = len(steps())
+    assert "SystemMetricsMonitor" not in [thread.name for thread in threading.enumerate()]
+    assert {"system/system_memory_usage_percentage"} <= set(client.get_run(run.run_id).data.metrics)
+    run = start(watched, run_id=run.run_id)
+    while len(steps()) <= count:
+        time.sleep(0.05)
+    run.finish(State.COMPLETE, {}, [], [])
+    assert steps() == sorted(set(steps())), "a run that goes on does not begin at step 0 again"
+    assert not [key for key in client.get_run(start(config).run_id).data.metrics if key.startswith("system/")]
+
+
+def test_system_metrics_need_a_package(config, database, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"tracking.system_metrics must be false where psutil is not installed"):
+        tracking.check(dataclasses.replace(config, system_metrics=True))

@@ -73,11 +73,12 @@ def get(address: str) -> bytes:
 
 def record(config: TrackingConfig):
     tracking.check(config)
-    run = tracking.start_run(config, params={"seed": 1}, overrides=["seed=1"], output_dir=Path("out"))
+    run = tracking.start_run(config, tracking.Opening(params={"seed": 1}, overrides=["seed=1"], output_dir=Path("out")))
     metrics = {"train/loss": 1.0, "val/loss": 1.1, "train/accuracy": 0.9, "val/accuracy": 0.8}
     run.log_epoch(1, metrics)
     network = RecurrentNetwork(ModelSpec(cell="rnn", input_dim=28, hidden_dim=8))
-    run.finish(State.COMPLETE, {"test/accuracy": 0.9}, [metrics], network, EXAMPLE, [])
+    run.log_module(network, EXAMPLE, 1)
+    run.finish(State.COMPLETE, {"test/accuracy": 0.9}, [metrics], [])
     return run
 
 
@@ -106,7 +107,7 @@ def addresses(folder: Path) -> set[str]:
 
 def test_a_bare_mlflow_ui_shows_the_run(tmp_path) -> None:
     run = record(TrackingConfig())
-    assert run.ui_hint == "mlflow ui"
+    assert "rnn-sweep ui " in run.ui_hint.splitlines()[0]
     with serving(tmp_path, "ui") as address:
         shown(address, run.run_id)
         listening = addresses(tmp_path)

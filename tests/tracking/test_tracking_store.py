@@ -137,7 +137,7 @@ def test_four_first_runs_at_once(tmp_path) -> None:
         "from rnn_sweep.config import TrackingConfig\n"
         "c = TrackingConfig()\n"
         "tracking.check(c)\n"
-        "run = tracking.start_run(c, params={'seed': 1}, overrides=[], output_dir=Path('.'))\n"
+        "run = tracking.start_run(c, tracking.Opening(params={'seed': 1}, overrides=[], output_dir=Path('.')))\n"
         "run.log_epoch(1, {'val/loss': 0.5})\n"
         "run.kill()\n"
     )

@@ -9,11 +9,11 @@ from rnn_sweep import tracking
 from rnn_sweep.config import TrackingConfig
 from rnn_sweep.models import ModelSpec, RecurrentNetwork
 from rnn_sweep.outcome import State
-from rnn_sweep.tracking import registry, sweeps
+from rnn_sweep.tracking import registry, sweep_runs
 
 
 def start(config: TrackingConfig) -> tracking.Run:
-    return tracking.start_run(config, params={}, overrides=[], output_dir=Path("out"))
+    return tracking.start_run(config, tracking.Opening(params={}, overrides=[], output_dir=Path("out")))
 
 
 def test_later_results_replace_earlier_ones(database: Path, tmp_path: Path) -> None:
@@ -23,9 +23,9 @@ def test_later_results_replace_earlier_ones(database: Path, tmp_path: Path) -> N
     picture = tmp_path / "history.png"
     picture.write_bytes(b"picture")
     for trials in (3.0, 5.0):
-        sweeps.annotate(config, run_id, metrics={"trials": trials}, tags={"a": str(trials)}, files=[picture])
-    run.finish(State.COMPLETE, {}, (), None, None, ())
-    sweeps.annotate(config, run_id, metrics={"trials": 4.0}, tags={"a": "4.0"}, files=[tmp_path / "gone.html"])
+        sweep_runs.annotate(config, run_id, metrics={"trials": trials}, tags={"a": str(trials)}, files=[picture])
+    run.finish(State.COMPLETE, {}, (), ())
+    sweep_runs.annotate(config, run_id, metrics={"trials": 4.0}, tags={"a": "4.0"}, files=[tmp_path / "gone.html"])
     client = MlflowClient(f"sqlite:///{database}")
     found = client.get_run(run_id)
     assert found.data.metrics["trials"] == 4.0
@@ -40,7 +40,8 @@ def test_a_run_is_registered_once(database: Path) -> None:
     ids = []
     for _ in range(2):
         run = start(config)
-        run.finish(State.COMPLETE, {}, (), model, np.zeros((1, 8, 8), np.float32), ())
+        run.log_module(model, np.zeros((1, 8, 8), np.float32), 0)
+        run.finish(State.COMPLETE, {}, (), ())
         ids.append(str(run.run_id))
     assert [registry.register(config, i, "it") for i in (ids[0], ids[0], ids[1])] == ["1", "1", "2"]
     client = MlflowClient(f"sqlite:///{database}")

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from rnn_sweep.provenance import pinned, source_tags, version_tags
-from rnn_sweep.tracking.masks import mask, plain, scrub
+from rnn_sweep.redaction import mask, plain, scrub
 from rnn_sweep.tracking.params import MAX_VALUE, flatten
 
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rnn_sweep.checkpoint import load
 from rnn_sweep.data import Dataset
 from rnn_sweep.errors import UserError
+from rnn_sweep.files import GRADIENTS_FILE
 from rnn_sweep.models import ModelSpec, RecurrentNetwork, initialise
 from rnn_sweep.outcome import State
-from rnn_sweep.training import GRADIENTS_FILE, train
-from rnn_sweep.training.checkpoint import load
 from rnn_sweep.training.gradients import gradient_norms
-from tests.training.conftest import Make
+from tests.training.conftest import Make, train
 from tests.training.test_train import Recorder, curves
 
 STEPS, SHIFT = 5, 1e-6

@@ -1,4 +1,4 @@
-"""Regressions, an answer for each step, and both directions: trained alone and as lanes."""
+"""Regressions, an answer for each step, and both directions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from rnn_sweep.data import Dataset
+from rnn_sweep.files import WEIGHTS_FILE
 from rnn_sweep.models import load_weights
-from rnn_sweep.outcome import Outcome
-from rnn_sweep.training import WEIGHTS_FILE, train
-from tests.training.conftest import Make
-from tests.training.test_population import Party, party  # noqa: F401 - a fixture
+from tests.training.conftest import Make, train
 
 T, I = 6, 2  # noqa: E741
 
@@ -47,10 +45,10 @@ def settings(task: str, both: bool, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("task", "per_step", "both"), KINDS)
 def test_it_learns_and_keeps_the_weights_that_answer_so(
-    make: Make, tmp_path: Path, task: str, per_step: bool, both: bool
+    make: Make, tmp_path: Path, task: str, per_step: bool, both: bool, engine: str
 ) -> None:
     data, score = dataset(task, per_step), "r2" if task == "regression" else "accuracy"
-    outcome = train(make(**settings(task, both)), data, tmp_path)
+    outcome = train(make(**settings(task, both, trainer__engine=engine)), data, tmp_path)
     metrics = outcome.metrics
     assert metrics[f"test/{score}"] > 0.9
     assert metrics[f"val/{score}_best"] == max(row[f"val/{score}"] for row in outcome.history)
@@ -66,22 +64,3 @@ def test_it_learns_and_keeps_the_weights_that_answer_so(
         assert metrics["test/r2"] == pytest.approx(float(1 - error / data.y_test.var(0, correction=0).mean()), abs=1e-5)
     else:
         assert metrics["test/accuracy"] == pytest.approx(float((answer.argmax(-1) == data.y_test).double().mean()))
-
-
-@pytest.mark.parametrize(("task", "per_step", "both"), KINDS)
-def test_a_lane_among_others_is_the_run_alone(
-    make: Make,
-    party: Party,  # noqa: F811
-    tmp_path: Path,
-    task: str,
-    per_step: bool,
-    both: bool,
-) -> None:
-    party.digits = dataset(task, per_step)
-    configs = [make(**settings(task, both, seed=seed, trainer__epochs=2)) for seed in range(3)]
-    for config, together in zip(configs, party.train(configs), strict=True):
-        alone = train(config, party.digits, tmp_path)
-        assert isinstance(together, Outcome)
-        for ours, theirs in zip(together.history, alone.history, strict=True):
-            assert {**ours, "images_per_second": 0} == {**theirs, "images_per_second": 0}
-        assert together.metrics["test/loss"] == alone.metrics["test/loss"]

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from rnn_sweep.checkpoint import load
+from rnn_sweep.config import to_tree
 from rnn_sweep.data import Dataset
 from rnn_sweep.errors import UserError
+from rnn_sweep.files import CHECKPOINT_FILE, WEIGHTS_FILE
 from rnn_sweep.models import load_weights
 from rnn_sweep.outcome import Outcome, State
-from rnn_sweep.training import WEIGHTS_FILE, Observer, check, device, train
-from rnn_sweep.training.checkpoint import FILE, load
-from tests.training.conftest import Make
+from rnn_sweep.training import check
+from tests.training.conftest import Make, Observer, train
 
 CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "grad_norm")
 
@@ -27,24 +29,25 @@ class Recorder(Observer):
     """Counts what it is told, and ends the run as asked."""
 
     def __init__(self, *, prune_at: int | None = None, stop_at: int | None = None) -> None:
-        self.steps = 0
+        super().__init__()
+        self.trained = 0
         self.epochs: list[int] = []
         self.prune_at = prune_at
         self.stop_at = stop_at
 
-    def step(self) -> None:
-        self.steps += 1
+    def steps(self, n: int) -> None:
+        self.trained += n
 
-    def epoch(self, epoch: int, metrics: dict[str, float]) -> bool:
+    def epoch(self, epoch: int) -> bool:
         self.epochs.append(epoch)
         return epoch != self.prune_at
 
     def stop(self) -> bool:
-        return self.epochs[-1] == self.stop_at
+        return self.epochs[-1:] == [self.stop_at]
 
 
-def test_it_learns_the_digits(make: Make, digits: Dataset, tmp_path: Path) -> None:
-    outcome = train(make(trainer__epochs=10), digits, tmp_path)
+def test_it_learns_the_digits(make: Make, digits: Dataset, tmp_path: Path, engine: str) -> None:
+    outcome = train(make(trainer__epochs=10, trainer__engine=engine), digits, tmp_path)
     assert outcome.state is State.COMPLETE
     assert outcome.metrics["test/accuracy"] > 0.9
     assert outcome.metrics["val/accuracy"] == outcome.metrics["val/accuracy_best"]
@@ -52,8 +55,8 @@ def test_it_learns_the_digits(make: Make, digits: Dataset, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_the_same_seed_gives_the_same_bits(make: Make, digits: Dataset, tmp_path: Path, cell: str) -> None:
-    model: dict[str, Any] = {"model__cell": cell, "model__layers": 2, "model__dropout": 0.2}
+def test_the_same_seed_gives_the_same_bits(make: Make, digits: Dataset, tmp_path: Path, cell: str, engine: str) -> None:
+    model: dict[str, Any] = {"model__cell": cell, "model__layers": 2, "model__dropout": 0.2, "trainer__engine": engine}
     if cell != "rnn":
         model |= {"model__nonlinearity": None, "model__init": "orthogonal"}
     first, second = (train(make(**model), digits, tmp_path) for _ in range(2))
@@ -62,9 +65,10 @@ def test_the_same_seed_gives_the_same_bits(make: Make, digits: Dataset, tmp_path
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_torchs_threads_change_no_bit(make: Make, digits: Dataset, tmp_path: Path, cell: str) -> None:
-    """Whatever torch would do on this machine: a lane is trained by one thread, and must be the run alone."""
+def test_torchs_threads_change_no_bit(make: Make, digits: Dataset, tmp_path: Path, cell: str, engine: str) -> None:
+    """Whatever torch would do on this machine: a trial of a sweep has one thread, and must be the run alone."""
     model: dict[str, Any] = {"model__cell": cell, "model__hidden_dim": 128, "model__init": "orthogonal"}
+    model["trainer__engine"] = engine
     if cell != "rnn":
         model["model__nonlinearity"] = None
     outcomes = []
@@ -85,7 +89,7 @@ def test_each_epoch_has_all_its_figures(make: Make, digits: Dataset, tmp_path: P
     outcome = train(make(), digits, tmp_path, observer)
     steps = math.ceil(len(digits.x_train) / 32)
     assert observer.epochs == [1, 2, 3]
-    assert observer.steps == 3 * steps
+    assert observer.trained == 3 * steps
     assert len(outcome.history) == outcome.epochs == 3
     for row in outcome.history:
         assert set(row) == {*CURVES, "images_per_second"}
@@ -133,8 +137,11 @@ def test_a_plateau_lowers_the_rate(make: Make, digits: Dataset, tmp_path: Path) 
     assert outcome.history[-1]["lr"] < 0.5
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(make: Make, digits: Dataset, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(
+    make: Make, digits: Dataset, tmp_path: Path, engine: str
+) -> None:
     wild: dict[str, Any] = {
+        "trainer__engine": engine,
         "optimizer": {"_target_": "torch.optim.SGD", "lr": 1e18},
         "scheduler": {"name": "none"},
         "trainer__clip_norm": None,
@@ -190,13 +197,17 @@ def test_the_kept_weights_are_the_best_ones(make: Make, digits: Dataset, tmp_pat
     assert accuracy == pytest.approx(outcome.metrics["val/accuracy_best"], abs=0.005)
 
 
-def test_a_resumed_run_ends_as_an_uninterrupted_one(make: Make, digits: Dataset, tmp_path: Path) -> None:
-    config = make(trainer__epochs=4, model__layers=2, model__dropout=0.3)
+@pytest.mark.parametrize("scheduler", ["onecycle", "step", "plateau"])
+def test_a_resumed_run_ends_as_an_uninterrupted_one(
+    make: Make, digits: Dataset, tmp_path: Path, engine: str, scheduler: str
+) -> None:
+    changes: dict[str, Any] = {"trainer__engine": engine, "scheduler": {"name": scheduler}}
+    config = make(trainer__epochs=4, model__layers=2, model__dropout=0.3, **changes)
     whole = train(config, digits, tmp_path)
-    part = train(config, digits, tmp_path, Recorder(stop_at=2), notes={"run_id": "abc"})
+    part = train(config, digits, tmp_path, Recorder(stop_at=2))
     assert (part.state, part.epochs) == (State.INTERRUPTED, 2)
     state = load(tmp_path)
-    assert state["run_id"] == "abc"
+    assert (state["run_id"], state["config"]) == (None, to_tree(config))
     rest = train(config, digits, tmp_path, resume=state)
     assert curves(rest) == curves(whole)
     assert rest.metrics["test/loss"] == whole.metrics["test/loss"]
@@ -205,7 +216,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(make: Make, digits: Dataset,
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
 def test_a_damaged_checkpoint_is_refused(make: Make, digits: Dataset, tmp_path: Path, damage: bytes | None) -> None:
     train(make(trainer__epochs=1), digits, tmp_path)
-    path = tmp_path / FILE
+    path = tmp_path / CHECKPOINT_FILE
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage is None else damage)
     with pytest.raises(UserError, match=r"checkpoint\.pt is damaged"):
         load(tmp_path)
@@ -216,7 +227,7 @@ def test_a_checkpoint_that_holds_code_is_not_executed(tmp_path: Path) -> None:
         def __reduce__(self) -> Any:
             return (Path.touch, (tmp_path / "executed",))
 
-    torch.save({"version": 1, "weights": Evil()}, tmp_path / FILE)
+    torch.save({"version": 1, "weights": Evil()}, tmp_path / CHECKPOINT_FILE)
     with pytest.raises(UserError, match="damaged"):
         load(tmp_path)
     assert not (tmp_path / "executed").exists()
@@ -248,9 +259,11 @@ def test_what_torch_would_refuse_is_refused_first(make: Make, changes: dict[str,
         assert word in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["NAdam", "Adagrad", "Adamax", "ASGD", "Rprop", "RAdam", "Adadelta", "AdamW"])
-def test_any_torch_optimizer_trains(make: Make, digits: Dataset, tmp_path: Path, name: str) -> None:
-    config = make(optimizer={"_target_": f"torch.optim.{name}", "lr": 0.01}, trainer__epochs=1)
+@pytest.mark.parametrize("name", ["NAdam", "Adagrad", "Adamax", "ASGD", "Rprop", "RAdam", "Adadelta", "Adafactor"])
+@pytest.mark.parametrize("scheduler", ["none", "onecycle"])
+def test_any_torch_optimizer_trains(make: Make, digits: Dataset, tmp_path: Path, name: str, scheduler: str) -> None:
+    optimizer = {"_target_": f"torch.optim.{name}", "lr": 0.01}
+    config = make(optimizer=optimizer, trainer__epochs=1, scheduler={"name": scheduler})
     check(config)
     assert train(config, digits, tmp_path).state is State.COMPLETE
 
@@ -259,19 +272,4 @@ def test_limit_and_splits_reach_the_run(make: Make, digits: Dataset, tmp_path: P
     small = dataclasses.replace(digits, x_train=digits.x_train[:64], y_train=digits.y_train[:64])
     observer = Recorder()
     train(make(trainer__epochs=1), small, tmp_path, observer)
-    assert observer.steps == 2
-
-
-def test_bf16_without_units_for_it_is_said_to_be_slow(
-    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    device._say_that_bf16_is_slow.cache_clear()
-    monkeypatch.setattr(device, "has_bf16_units", lambda: True)
-    device.choose_device(make(trainer__precision="bf16").trainer)
-    assert not caplog.records
-    monkeypatch.setattr(device, "has_bf16_units", lambda: False)
-    device.choose_device(make().trainer)
-    assert not caplog.records
-    for _ in range(2):
-        device.choose_device(make(trainer__precision="bf16").trainer)
-    assert [record.message[:23] for record in caplog.records] == ["trainer.precision=bf16:"]
+    assert observer.trained == 2

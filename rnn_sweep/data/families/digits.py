@@ -18,7 +18,7 @@ from rnn_sweep.data.store import IdxFamily, IdxFile, SourceError, encode, verifi
 def _fetch(files: Sequence[IdxFile], folder: Path) -> Mapping[str, bytes]:
     try:
         # scikit-learn carries no type information.
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise SourceError(f"scikit-learn: {error}") from error
     bunch = load_digits()

@@ -4,8 +4,10 @@ import hydra
 from omegaconf import DictConfig
 from optuna.trial import Trial
 
+from rnn_sweep.hydra_version import trusting
 
-@hydra.main(version_base=None, config_path=".", config_name="sphere")
+
+@hydra.main(config_path=".", config_name="sphere", **trusting("__main__.*", "optuna.samplers.*"))
 def main(cfg: DictConfig) -> object:
     if cfg.get("error", False):
         raise RuntimeError("cfg.error is True")

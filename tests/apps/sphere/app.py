@@ -5,8 +5,10 @@ import time
 import hydra
 from omegaconf import DictConfig
 
+from rnn_sweep.hydra_version import BASE
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+
+@hydra.main(config_path="conf", config_name="config", **BASE)
 def main(cfg: DictConfig) -> float:
     if cfg.fail:
         raise RuntimeError("cfg.fail is true")

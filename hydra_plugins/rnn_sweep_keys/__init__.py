@@ -1,0 +1,1 @@
+"""The settings that an application under ``rnn_sweep.main`` gets."""

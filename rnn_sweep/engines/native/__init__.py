@@ -1,0 +1,1 @@
+"""One network trained by C++, many optimiser steps in one call."""

@@ -1,0 +1,248 @@
+"""Commands of Python as real processes, forked from one that has imported torch, MLflow, Optuna and Hydra already.
+
+Importing them takes three seconds of a core, and the suite starts hundreds of commands. :func:`run` and :class:`Popen`
+are :mod:`subprocess`'s own, for ``[sys.executable, script, …]`` and ``[sys.executable, "-m", module, …]``: the process
+is a child of this one with the given streams, folder, environment and session, takes signals and imports all of our
+own modules. What else a command line may hold, such as ``-c``, starts Python anew.
+
+Use :mod:`subprocess` where starting is what is tested: imports, installation, what a job finds in a fresh process.
+``COLD=1`` in a command's environment starts it anew; in that of the tests every command, as a system other than Linux
+does.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import ctypes
+import functools
+import gc
+import importlib
+import inspect
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PRELOADED = (
+    *("alembic.command", "alembic.runtime.migration", "cloudpickle", "graphql", "hydra._internal.hydra", "jinja2"),
+    *("hydra._internal.utils", "hydra.core.override_parser.overrides_parser", "matplotlib.pyplot", "mlflow"),
+    *("mlflow.data.numpy_dataset", "mlflow.models", "mlflow.pyfunc", "mlflow.store.db.utils", "numpy", "omegaconf"),
+    *("mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking._tracking_service.utils", "optuna", "pandas", "PIL"),
+    *("optuna.importance", "optuna.pruners", "optuna.samplers", "optuna.storages.journal", "plotly.graph_objects"),
+    *("rich.console", "rich.progress", "rich.table", "safetensors.torch", "scipy.stats", "sqlalchemy.dialects.sqlite"),
+    *("torch", "typer", "yaml"),
+)
+ROOT = Path(__file__).resolve().parents[1]
+COLD = bool(os.environ.get("COLD")) or sys.platform != "linux"
+_READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "MKL_", "OPENBLAS_", "MLFLOW_ENABLE", "MPL", "XDG_")
+"""Prefixes of variables that Python or a library reads when it starts."""
+_HARMLESS = {"PYTHONPATH", "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "XDG_CACHE_HOME"}
+"""Those that :func:`_become` sees to, or nothing has read before the fork."""
+MOST_BYTES = 1 << 17
+"""Of a request: the command line with its environment."""
+_PR_SET_CHILD_SUBREAPER = 36
+_environment = dict(os.environ)
+
+
+class Popen(subprocess.Popen[Any]):
+    """A process as of :class:`subprocess.Popen`."""
+
+    _execute = inspect.signature(subprocess.Popen._execute_child)
+
+    def _execute_child(self, *given: Any) -> None:
+        """Have the process forked where :mod:`subprocess` forks and executes; the rest of that class stays as it is."""
+        settings = self._execute.bind(self, *given).arguments
+        line, env = [str(word) for word in settings["args"]], dict(settings["env"] or os.environ)
+        if COLD or not _can_be_forked(line, env):
+            super()._execute_child(*given)
+            return
+        streams = [settings["p2cread"], settings["c2pwrite"], settings["errwrite"]]
+        request = {"line": line, "env": env, "cwd": str(settings["cwd"] or os.getcwd())}
+        request["session"] = settings["start_new_session"]
+        self.pid = _server().fork(request, [own if own != -1 else fd for fd, own in enumerate(streams)])
+        self._child_created = True
+        pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+        self._close_pipe_fds(*(settings[name] for name in pipes))
+
+
+def run(
+    line: Sequence[Any],
+    *,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **settings: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """As :func:`subprocess.run`."""
+    if capture_output:
+        settings |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Popen(line, **settings) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+        done = subprocess.CompletedProcess(line, process.returncode, out, err)
+    if check:
+        done.check_returncode()
+    return done
+
+
+def _can_be_forked(line: Sequence[str], env: Mapping[str, str]) -> bool:
+    if env.get("COLD") or line[0] != sys.executable or len(line) < 2 or (line[1].startswith("-") and line[1] != "-m"):
+        return False
+    changed = {name for name in env.keys() | _environment.keys() if env.get(name) != _environment.get(name)}
+    return not any(name.startswith(_READ_AT_START) for name in changed - _HARMLESS)
+
+
+class _Server:
+    """Our end of the process that forks."""
+
+    def __init__(self) -> None:
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for each in (self._socket, other):
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._lock = threading.Lock()
+        line = [sys.executable, "-m", "tests.warm", str(other.fileno())]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        self._process = subprocess.Popen(line, cwd=ROOT, env=_environment, pass_fds=[other.fileno()], **quiet)
+        other.close()
+        if self._socket.recv(16) != b"ready":
+            raise RuntimeError("the process that commands are forked from has not started")
+
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._socket.close()
+        self._process.wait()
+
+    def fork(self, request: Mapping[str, Any], streams: Sequence[int]) -> int:
+        """Start a command as a child of this process; returns its process ID."""
+        with self._lock, _adopting():
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))
+            self._socket.sendmsg([json.dumps(request).encode()], [rights])
+            return int(self._socket.recv(32))
+
+
+@functools.cache
+def _server() -> _Server:
+    return _Server()
+
+
+@contextlib.contextmanager
+def _adopting() -> Any:
+    """Meanwhile orphans below this process become its children, as the system's init has them otherwise."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 0)
+
+
+def _prctl(option: int, value: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def _serve(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Fork a process for each request: there, and only there, this returns."""
+    connection.send(b"ready")
+    while True:
+        data, rights, _, _ = connection.recvmsg(MOST_BYTES, 1024)
+        if not data:
+            os._exit(0)
+        streams = array.array("i")
+        for _, _, fds in rights:
+            streams.frombytes(fds)
+        reading, writing = os.pipe()
+        between = os.fork()
+        if between == 0:  # whose end makes an orphan of the command, which `_adopting` is for
+            pid = os.fork()
+            if pid == 0:
+                for fd in (reading, writing, connection.fileno()):
+                    os.close(fd)
+                connection.detach()
+                return json.loads(data), list(streams)
+            os.write(writing, str(pid).encode())
+            os._exit(0)
+        os.waitpid(between, 0)
+        connection.send(os.read(reading, 32))
+        for fd in (*streams, reading, writing):
+            os.close(fd)
+
+
+def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
+    """Make this process what the command would be that had been started anew."""
+    for fd, stream in enumerate(streams):
+        os.dup2(stream, fd)
+    for stream in streams:
+        os.close(stream)
+    before, env = os.environ.get("PYTHONPATH", ""), request["env"]
+    os.environ.clear()
+    os.environ.update(env)
+    if request["session"]:
+        os.setsid()
+    os.chdir(request["cwd"])
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for each in (sys.stdout, sys.stderr):
+        each.reconfigure(line_buffering=each is sys.stderr or each.isatty(), write_through="PYTHONUNBUFFERED" in env)
+    paths = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[1:] = [*paths, *(path for path in sys.path[1:] if path not in before.split(os.pathsep))]
+    sys.modules.pop("tests")
+    tempfile.tempdir = None
+    np.random.seed()  # Python's own generator does so by itself
+    if "OMP_NUM_THREADS" in env:
+        torch.set_num_threads(int(env["OMP_NUM_THREADS"]))
+
+
+def _execute(line: Sequence[str]) -> None:
+    """Run the program, and end as a process of :mod:`multiprocessing` does, without taking every module down."""
+    status = 1
+    try:
+        sys.orig_argv = list(line)
+        if line[1] == "-m":
+            sys.argv, sys.path[0] = [line[2], *line[3:]], os.getcwd()
+            runpy.run_module(line[2], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv, sys.path[0] = list(line[1:]), str(Path(line[1]).resolve().parent)
+            runpy.run_path(line[1], run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        if end.code is not None and not isinstance(end.code, int):
+            print(end.code, file=sys.stderr)
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:
+        sys.excepthook(*sys.exc_info())
+        if isinstance(error, KeyboardInterrupt):
+            status = -signal.SIGINT
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    if status == -signal.SIGINT:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    os._exit(status & 0xFF)
+
+
+if __name__ == "__main__":
+    for name in PRELOADED:
+        importlib.import_module(name)
+    import numpy as np
+    import torch
+
+    own = socket.socket(fileno=int(sys.argv[1]))
+    gc.freeze()
+    found = _serve(own)
+    _become(*found)
+    _execute(found[0]["line"])
