@@ -55,7 +55,10 @@ _environment = dict(os.environ)
 
 
 class Popen(subprocess.Popen[Any]):
-    """A process as of :class:`subprocess.Popen`."""
+    """A process as of :class:`subprocess.Popen`, whose pipes hold a megabyte, so that it need not wait for a reader."""
+
+    def __init__(self, line: Sequence[Any], *, pipesize: int = 1 << 20, **settings: Any) -> None:
+        super().__init__(line, pipesize=pipesize, **settings)
 
     _execute = inspect.signature(subprocess.Popen._execute_child)
 

@@ -75,7 +75,6 @@ def test_the_content_of_a_file(tmp_path: Path) -> None:
 
 SCRIPT = """
 import rnn_sweep
-from tests import warm
 
 @rnn_sweep.main(config_path="conf", config_name="config", deterministic=VALUE)
 def train(cfg, run):

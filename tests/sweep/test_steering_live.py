@@ -40,9 +40,14 @@ class Sweep:
         how = [f"hydra/launcher={launcher}", "hydra/sweeper/pruner=none", "hydra.sweeper.report=false"]
         line = ["-m", "hydra/sweeper=optuna", *small, *how, "optimizer.lr=interval(0.001,0.002)"]
         names = ["hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2"]
-        self.process = warm.Popen(
-            command(*line, *names), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        self._said = folder / "said.txt"  # no pipe, which some 500 epochs fill: the sweep then waits for a reader
+        with self._said.open("w") as out:
+            self.process = warm.Popen(command(*line, *names), cwd=folder, stdout=out, stderr=subprocess.STDOUT)
+
+    def said(self) -> str:
+        """All that it has said, once it has ended."""
+        self.process.wait(timeout=120)
+        return self._said.read_text()
 
     @property
     def study(self) -> optuna.Study:
@@ -71,16 +76,15 @@ class Sweep:
             if (self.folder / "studies" / "s.journal").exists() and condition(self.running()):
                 return
             time.sleep(0.05)
-        raise AssertionError(f"not within two minutes: {self.running()}")
+        raise AssertionError(f"not within two minutes: {self.running()}, status {self.process.poll()}")
 
 
 @pytest.fixture(params=["threads", "processes"])
 def live(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sweep]:
     sweep = Sweep(tmp_path, request.param)
     yield sweep
-    if sweep.process.poll() is None:
-        sweep.process.kill()
-    sweep.process.communicate()
+    sweep.process.kill()
+    sweep.process.wait()
 
 
 def two_train(running: dict[int, int]) -> bool:
@@ -121,7 +125,7 @@ def test_trials_obey_within_an_epoch(live: Sweep) -> None:
     live.wait_for(lambda running: len(running) == 3)
     for number in live.running():
         steer.stop(live.study, number)
-    out, _ = live.process.communicate(timeout=120)
+    out = live.said()
     assert live.process.returncode in (0, 1), out
     assert "Traceback" not in out
     assert len(counted(live.study.trials)) == 4
@@ -188,4 +192,4 @@ def test_keys_of_watch_give_orders(tmp_path: Path) -> None:
         assert live.process.poll() is None, "Ctrl-C ends the view only"
     finally:
         live.process.kill()
-        live.process.communicate()
+        live.process.wait()
