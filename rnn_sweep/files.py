@@ -33,6 +33,11 @@ RUN_FILES = (RESULT_FILE, CHECKPOINT_FILE, OUTBOX_FILE)
 """What a run leaves in its folder: its result, what it goes on from, and records that the store has not taken yet."""
 
 
+def user_cache() -> Path:
+    """Folder of what any project may use again: ``rnn-sweep`` in the user's cache (as XDG has it)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnn-sweep"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Where to write what becomes the file ``path`` at the end of the block; a block that raises leaves nothing.

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rnn_sweep.data import images
 from rnn_sweep.data.family import Arrays, Option, Options
 from rnn_sweep.errors import UserError
+from rnn_sweep.files import user_cache
 
 if TYPE_CHECKING:
     from rnn_sweep.config import DataConfig
@@ -103,10 +104,8 @@ class SourceError(Exception):
 
 
 def cache_folder(configured: str | None) -> Path:
-    """The folder of all families: ``data.dir``, or ``rnn-sweep`` in the user's cache (as XDG has it)."""
-    if configured is not None:
-        return Path(configured).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnn-sweep"
+    """The folder of all families: ``data.dir``, or the user's cache."""
+    return user_cache() if configured is None else Path(configured).expanduser()
 
 
 def encode(array: Bytes) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnn_sweep.errors import UserError, damaged
+from rnn_sweep.files import replacing, user_cache
 from rnn_sweep.redaction import mask
 from rnn_sweep.tracking.unusable import unusable
 
@@ -81,16 +83,54 @@ def open_sqlite(given: str, uri: str, path: Path) -> MlflowClient:
 
 
 def _create_sqlite(path: Path) -> None:
-    """Create the database under another name first: a process killed meanwhile leaves no half of one."""
+    """Create the database under another name first: a process killed meanwhile leaves no half of one.
+
+    MLflow makes a new one by some seventy migrations, which take half a second or more; that happens once for each
+    version of MLflow, and later databases begin as a copy.
+    """
+    import mlflow
+
+    empty = user_cache() / f"mlflow-{mlflow.__version__}.db"
+    copy, anew = (path.with_name(f"{path.name}.{how}") for how in ("copy", "new"))
+    anew.unlink(missing_ok=True)
+    try:
+        shutil.copyfile(empty, copy)
+        _check_empty(copy)
+        _fill(copy, path)
+        os.replace(copy, path)
+    except Exception:  # not there yet, damaged, or of another schema: MLflow begins anew, and says what else is wrong
+        copy.unlink(missing_ok=True)
+        _fill(anew, path)
+        with suppress(OSError, sqlite3.Error):
+            _keep_empty(anew, empty)
+        os.replace(anew, path)
+
+
+def _check_empty(copy: Path) -> None:
+    """Raise what is wrong with a copy, which MLflow would try to open again and again."""
+    with closing(sqlite3.connect(copy)) as database:
+        database.execute("SELECT name FROM experiments")
+        if database.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
+            raise damaged(copy, "it fails sqlite's check")
+
+
+def _fill(unfinished: Path, path: Path) -> None:
+    """Let MLflow create what is missing in the file that becomes ``path``: tables, the default experiment."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    unfinished = path.with_name(f"{path.name}.new")
-    unfinished.unlink(missing_ok=True)
     store = SqlAlchemyStore(  # type: ignore[no-untyped-call]
         f"sqlite:///{unfinished}", artifact_root(path).as_uri()
     )
     store.engine.dispose()
-    os.replace(unfinished, path)
+
+
+def _keep_empty(filled: Path, empty: Path) -> None:
+    """Keep a copy without experiments, whose default one has the place of its files in it."""
+    empty.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(empty) as copy:
+        shutil.copyfile(filled, copy)
+        with closing(sqlite3.connect(copy, isolation_level=None)) as database:
+            database.execute("DELETE FROM experiments")
 
 
 def _check_sqlite(given: str, path: Path) -> None:

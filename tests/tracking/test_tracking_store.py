@@ -4,6 +4,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,45 @@ def test_check_creates_the_database_and_nothing_else_in_silence(tmp_path, capfd)
     tracking.check(TrackingConfig())
     assert files(tmp_path) <= {"mlflow.db", "mlflow.db.lock"}
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [None, b"", b"no database", "half", "old"])
+def test_a_database_begins_as_a_copy_of_an_empty_one(tmp_path, monkeypatch, capfd, damage) -> None:
+    """Which is the same as one that MLflow has made, and whatever has become of the copy in the user's cache."""
+
+    def created(name: str) -> set[tuple[str, ...]]:
+        """Tables with their columns, and indices."""
+        tracking.check(TrackingConfig(uri=f"sqlite:///{tmp_path / name}/mlflow.db"))
+        with closing(sqlite3.connect(tmp_path / name / "mlflow.db")) as database:
+            places = database.execute("SELECT name, artifact_location FROM experiments").fetchall()
+            query = (
+                "SELECT m.type, m.name, c.name, c.type FROM sqlite_master AS m LEFT JOIN pragma_table_info(m.name) AS c"
+            )
+            found = set(database.execute(query).fetchall())
+        assert places == [("Default", f"file://{tmp_path / name}/mlruns/0")]
+        return found
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    by_mlflow = created("first")
+    (empty,) = (tmp_path / "cache" / "rnn-sweep").iterdir()
+    content = empty.read_bytes()
+    if damage == "old":
+        with closing(sqlite3.connect(empty, isolation_level=None)) as database:
+            database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
+    elif damage is not None:
+        empty.write_bytes(content[: len(content) // 2] if damage == "half" else damage)
+    assert created("second") == by_mlflow
+    assert {path.name for path in (tmp_path / "second").iterdir()} <= {"mlflow.db", "mlflow.db.lock"}
+    assert [path.name for path in empty.parent.iterdir()] == [empty.name]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_cache_that_cannot_be_written_hinders_nothing(tmp_path, monkeypatch) -> None:
+    (tmp_path / "cache").write_text("a file")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tracking.check(TrackingConfig())
+    assert "mlflow.db" in files(tmp_path)
 
 
 def test_check_of_tracking_turned_off_touches_nothing(tmp_path) -> None:
