@@ -182,8 +182,13 @@ def lines(items: Sequence[str], width: int, between: str = "  ", before: str = "
     return found
 
 
+def duration(seconds: float) -> str:
+    """How long something took: ``1:05:09``, ``1:20`` or, below ten seconds, ``0.4 s``."""
+    return f"{seconds:.1f} s" if seconds < 10 else clock(seconds)
+
+
 def clock(seconds: float) -> str:
-    """``1:05:09`` or ``1:20``."""
+    """What runs or is left: ``1:05:09`` or ``1:20``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

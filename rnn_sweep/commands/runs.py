@@ -12,6 +12,7 @@ from rnn_sweep.errors import UserError
 from rnn_sweep.files import CONFIG_FILE, OVERRIDES_FILE
 from rnn_sweep.quoting import command_line
 from rnn_sweep.sweep.identity import TYPED
+from rnn_sweep.terminal import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,7 +101,7 @@ def show(store: Store, run: Recorded, console: Console) -> None:
             table.add_row(Text(key), Text(value))
         print_table(table, console, title, style="bold")
 
-    took = "still running" if run.seconds is None else f"{run.seconds:.1f} s"
+    took = "still running" if run.seconds is None else duration(run.seconds)
     facts = {"run": run.run_id, "name": run.name, "experiment": run.experiment, "state": run.state}
     facts["started"] = f"{run.started:%Y-%m-%d %H:%M:%S}, {took}"
     facts |= {label: run.tags[tag] for label, tag in _FACTS.items() if run.tags.get(tag)}

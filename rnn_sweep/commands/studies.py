@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rnn_sweep.errors import UserError, near
 from rnn_sweep.redaction import masked
 from rnn_sweep.storage import open_storage, quiet
+from rnn_sweep.storage.location import is_new_file
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.settings import Settings
 
@@ -41,7 +42,7 @@ def find(name: str, storage: str | None) -> tuple[Study, str]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = studies.storage_url(Settings(storage=storage), name, Path.cwd())
-    if studies.is_new_file(url):
+    if is_new_file(url):
         if storage is not None:
             raise UserError(f"--storage: there is no file behind {masked(url)}")
         known = names()

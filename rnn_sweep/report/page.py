@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnn_sweep import terminal
 from rnn_sweep.files import replacing
 from rnn_sweep.report import summary
 from rnn_sweep.report.figures import Plot
@@ -54,7 +55,7 @@ def write_page(path: Path, stats: Stats, plots: Sequence[Plot], commands: dict[s
         commands=commands,
         storage=storage,
         settings=summary.settings,
-        duration=summary.duration,
+        duration=terminal.duration,
     )
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from rnn_sweep.report.convergence import Convergence, Step
 from rnn_sweep.report.page import write_html
 from rnn_sweep.report.replicates import p_value_of
-from rnn_sweep.report.summary import duration, settings
+from rnn_sweep.report.summary import settings
 from rnn_sweep.report.templates import number
 from rnn_sweep.sweep.replicates import CONFIDENCE
+from rnn_sweep.terminal import duration
 
 PAGE = "compare.html"
 COLORS = ("#3b76f0", "#e07b39", "#2fa37c", "#c2557a", "#8a6fd1", "#9aa5b5")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from rnn_sweep.report.stats import Stats
 from rnn_sweep.report.templates import number
 from rnn_sweep.sweep.replicates import CONFIDENCE
 from rnn_sweep.sweep.space.parameters import bare
+from rnn_sweep.terminal import duration
 
 
 def summary(stats: Stats) -> list[str]:
@@ -38,11 +38,6 @@ def settings(params: Mapping[str, Any]) -> str:
 def value(v: Any) -> str:
     """A parameter's value to read."""
     return f"{v:.4g}" if isinstance(v, float) else str(v)
-
-
-def duration(seconds: float) -> str:
-    """Such as ``0.4 s``, ``1:20`` (minutes) or ``1:05:09``."""
-    return f"{seconds:.1f} s" if seconds < 60 else str(datetime.timedelta(seconds=round(seconds))).removeprefix("0:")
 
 
 def _what_happened(stats: Stats) -> Iterator[str]:

@@ -37,7 +37,7 @@ def _figures(outcome: Outcome) -> list[str]:
     if not {"parameters", "seconds"} <= metrics.keys() <= _OURS:
         parts = [f"{name} {value:.6g}" for name, value in metrics.items()]
         parts = parts or [f"{value:.6g}" for value in outcome.values]
-        return [*parts, *([f"{outcome.epochs} epochs in {outcome.seconds:.1f} s"] if outcome.epochs else [])]
+        return [*parts, *([f"{outcome.epochs} epochs in {clock(outcome.seconds)}"] if outcome.epochs else [])]
     return [
         *_scores(metrics),
         f"{outcome.epochs} epochs in {clock(outcome.seconds)}",

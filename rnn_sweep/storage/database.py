@@ -9,7 +9,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +21,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from rnn_sweep.errors import UserError, damaged
 from rnn_sweep.redaction import masked
+from rnn_sweep.storage.location import file_of
 from rnn_sweep.storage.tables import Notes, read_trials, write_notes
 
 CONNECT_SECONDS = 5
@@ -263,8 +263,8 @@ def check_pages(url: str) -> None:
     Raises:
         Damaged: one cannot: what is asked for later would be an error, or less than there was.
     """
-    path = Path(url.partition("://")[2][1:].partition("?")[0])
-    if not path.is_file():
+    path = file_of(url)
+    if path is None or not path.is_file():
         return
     try:
         with closing(sqlite3.connect(path, timeout=5)) as database:

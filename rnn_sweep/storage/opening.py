@@ -7,13 +7,14 @@ import random
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from rnn_sweep.errors import UserError, damaged
 from rnn_sweep.redaction import masked, one_line, unmasked
+from rnn_sweep.storage.location import lock_file
 from rnn_sweep.timeouts import within
 
 if TYPE_CHECKING:
@@ -152,18 +153,16 @@ def _open_database(url: str) -> BaseStorage:
     if not url.startswith("sqlite"):
         within(ANSWER_SECONDS, lambda: probe(url))
         return open_database(url)
-    with _one_creator(url.partition("://")[2][1:]):
+    with _one_creator(url):
         check_pages(url)
         return open_database(url)
 
 
 @contextmanager
-def _one_creator(path: str) -> Iterator[None]:
+def _one_creator(url: str) -> Iterator[None]:
     """Let one process at a time look for the schema, and create it where there is none: two would both fail."""
     from filelock import FileLock
 
-    if not path or path.startswith(":memory:") or not os.access(Path(path).parent, os.W_OK):
-        yield
-        return
-    with FileLock(f"{path}.ask.lock"):
+    lock = lock_file(url)
+    with FileLock(lock) if lock and os.access(Path(lock).parent, os.W_OK) else nullcontext():
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rnn_sweep.storage import at_once, quiet
+from rnn_sweep.storage import at_once, location, quiet
 from rnn_sweep.storage.identifiers import storage_of
 from rnn_sweep.sweep import confirm, population
 from rnn_sweep.sweep import study as studies
@@ -127,7 +127,7 @@ class Asker:
     def _is_repeated(self, trial: Trial) -> bool:
         """Whether another sweeper chose the same point at the same moment (stores without a common lock)."""
         sampler = self.study.sampler
-        if studies.lock_file(self.url) is not None:
+        if location.lock_file(self.url) is not None:
             return False
         trials = self._trials()
         if self._population is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rnn_sweep.errors import UserError
 from rnn_sweep.provenance import program
 from rnn_sweep.storage import open_storage, quiet
+from rnn_sweep.storage.location import is_new_file
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.compatibility import ATTR as SWEEP_ATTR
 from rnn_sweep.sweep.learner import by_rank
@@ -182,7 +183,7 @@ def _find(name: str, settings: Settings, folder: Path) -> Study:
 
     url = studies.storage_url(settings, name, folder)
     missing = UserError(f"hydra.sweeper.learn_from: there is no study {name!r} in {studies.shown(url)}")
-    if studies.is_new_file(url):
+    if is_new_file(url):
         raise missing
     storage = open_storage(url)
     if studies.find(storage, name) is None:

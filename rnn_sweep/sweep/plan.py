@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from rnn_sweep.errors import UserError
 from rnn_sweep.storage import open_storage
+from rnn_sweep.storage.location import is_new_file
 from rnn_sweep.sweep import compatibility, evolution, replicates, samplers
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.confirm import Confirm, confirmation
@@ -234,7 +235,7 @@ def check_study(plan: Plan, folder: Path, objectives: Sequence[str] | None) -> S
     if name is None:
         return None
     url = studies.storage_url(plan.settings, name, folder)
-    if studies.is_new_file(url):
+    if is_new_file(url):
         return None
     storage = open_storage(url)
     if studies.find(storage, name) is None:

@@ -80,7 +80,9 @@ class Progress:
         remarks = "; ".join(part for part in (what, verdict.cause) if part)
         what = " ".join(part for part in (word, shown, f"({remarks})" if remarks else "") if part)
         self._console.print(
-            Text.assemble(f"trial {number} ", (what, _STYLES[verdict.end]), f" in {_clock(seconds)} | {self.line()}"),
+            Text.assemble(
+                f"trial {number} ", (what, _STYLES[verdict.end]), f" in {terminal.duration(seconds)} | {self.line()}"
+            ),
             soft_wrap=True,
         )
 
@@ -98,15 +100,10 @@ class Progress:
             text += f", best {self._best[1]:.6g} (trial {self._best[0]})"
         if self._seconds and ended < self._n_trials:
             left = (self._n_trials - ended) * statistics.fmean(self._seconds[-20:]) / self._slots
-            text += f", ETA {_clock(left)}"
+            text += f", ETA {terminal.clock(left)}"
         return text
 
     def _recount(self) -> None:
         self._counts = self._reader.states()
         if len(self._study.directions) == 1:
             self._best = self._reader.best()
-
-
-def _clock(seconds: float) -> str:
-    """1:05:09, 1:20 or 0.4 s."""
-    return f"{seconds:.1f} s" if seconds < 10 else terminal.clock(seconds)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.storage import at_once, open_storage, quiet
 from rnn_sweep.storage.identifiers import id_of_study, id_of_trial, storage_of
+from rnn_sweep.storage.location import file_of
 from rnn_sweep.sweep import study as studies
 from rnn_sweep.sweep.counts import state_of
 from rnn_sweep.sweep.heartbeat import OWNER_ATTR
@@ -154,12 +155,12 @@ class Reuse:
 
     def _storages(self, origin: str) -> Iterator[BaseStorage]:
         """The study's own storage or, where each study has a file of its own, those files beside it that matter."""
-        kind, _, place = self.url.partition("://")
-        if self.plan.settings.storage is not None or kind != "journal":
+        own = file_of(self.url)
+        if self.plan.settings.storage is not None or own is None:
             yield storage_of(self.study)
             return
-        for path in sorted(Path(place).parent.glob("*.journal")):
-            if path != Path(place) and _mentions(path, origin):
+        for path in sorted(own.parent.glob("*.journal")):
+            if path != own and _mentions(path, origin):
                 yield open_storage(f"journal://{path}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnn_sweep.redaction import masked
-from rnn_sweep.storage import open_storage, quiet
+from rnn_sweep.storage import location, open_storage, quiet
 from rnn_sweep.storage.identifiers import id_of_trial, storage_of
 from rnn_sweep.sweep.settings import Settings
 from rnn_sweep.trial import (
@@ -88,19 +88,7 @@ def storage_url(settings: Settings, name: str, folder: Path) -> str:
     """Where the study is: the user's URL, or a journal file of its own in ``folder/studies``."""
     if settings.storage is None:
         return f"journal://{folder.resolve() / FOLDER / name}.journal"
-    kind, _, place = settings.storage.partition("://")
-    if kind == "journal" or (kind == "sqlite" and place.startswith("/")):
-        path = place if kind == "journal" else place[1:]
-        absolute = folder.resolve() / path  # jobs may run in other folders
-        return f"journal://{absolute}" if kind == "journal" else f"sqlite:///{absolute}"
-    return settings.storage
-
-
-def is_new_file(url: str) -> bool:
-    """Whether opening ``url`` would create a file."""
-    kind, _, place = url.partition("://")
-    path = {"journal": place, "sqlite": place[1:]}.get(kind)
-    return path is not None and not Path(path).exists()
+    return location.absolute(settings.storage, folder)  # jobs may run in other folders
 
 
 def generated_name(app: str) -> str:
@@ -154,16 +142,9 @@ def ask_lock(url: str) -> Iterator[None]:
     """Hold the others back while this sweeper counts and asks, where the study is in a file."""
     from filelock import FileLock
 
-    path = lock_file(url)
+    path = location.lock_file(url)
     with FileLock(path, poll_interval=0.002) if path else nullcontext():
         yield
-
-
-def lock_file(url: str) -> str | None:
-    """The file that :func:`ask_lock` locks; None where the study is not in a file."""
-    kind, _, place = url.partition("://")
-    path = {"journal": place, "sqlite": place[1:]}.get(kind)
-    return f"{path}.ask.lock" if path else None
 
 
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -263,8 +244,7 @@ def _attempt(trial: FrozenTrial) -> int:
 
 def shown(url: str) -> str:
     """A storage URL for the terminal: without a password, and a journal file as a path from here."""
-    kind, _, place = masked(url).partition("://")
-    if kind != "journal":
+    path = location.file_of(url) if url.startswith("journal:") else None
+    if path is None:
         return masked(url)
-    path = Path(place)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else place
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -132,7 +132,7 @@ def test_two_sweepers_that_have_no_common_lock(moment: int) -> None:
 
     with (
         mock.patch.object(suggest, "suggest", choose),
-        mock.patch("rnn_sweep.sweep.study.lock_file", return_value=None),
+        mock.patch("rnn_sweep.storage.location.lock_file", return_value=None),
     ):
         sweep(*line)
     assert inner
