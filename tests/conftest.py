@@ -48,6 +48,12 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def forked_workers() -> None:
+    """Workers that a test starts need not import everything again."""
+    warm.fork_workers()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def hydras_plugins() -> None:
     """What plugins store when they are imported, which Hydra does once from 1.4 on, stays there from test to test."""
     Plugins.instance()

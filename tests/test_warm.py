@@ -76,6 +76,33 @@ def test_a_module_is_found_in_the_folder_and_on_the_path(tmp_path: Path) -> None
     assert done.stdout == f"{[str(tmp_path / 'here.py'), 'x']} found\n"
 
 
+TWO = """
+import os, sys
+import PACKAGE
+def seen():
+    return os.getpid(), os.getppid(), "torch" in sys.modules, "PACKAGE" in sys.modules, os.environ.get("OF_WORKER")
+if __name__ == "__main__":
+    executor = PACKAGE.ProcessPoolExecutor(1, env={"OF_WORKER": "yes"}, timeout=60)
+    first = executor.submit(seen).result()
+    os.kill(first[0], 9)
+    print(first[1:] == (os.getpid(), True, True, "yes"), "torch" in sys.modules)
+    again = PACKAGE.ProcessPoolExecutor(1)
+    print(again.submit(seen).result()[1:] == (os.getpid(), True, True, None))
+"""
+
+
+@pytest.mark.skipif(warm.COLD, reason="nothing is forked")
+@pytest.mark.parametrize("package", ["loky", "joblib.externals.loky"])
+def test_workers_are_children_that_have_imported_everything(tmp_path: Path, package: str) -> None:
+    (tmp_path / "two.py").write_text(TWO.replace("PACKAGE", package))
+    line = [sys.executable, "two.py", "hydra/launcher=processes"]
+    done = warm.run(line, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "True True\nTrue\n", done.stderr
+    cold = {**os.environ, "COLD_WORKERS": "1"}
+    done = warm.run(line, cwd=tmp_path, env=cold, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "False True\nFalse\n", done.stderr
+
+
 def test_what_cannot_be_forked_is_started(tmp_path: Path) -> None:
     program = "import sys; print(sorted({'torch', 'mlflow'} & set(sys.modules)), sys.flags.dev_mode)"
     line = [sys.executable, "-X", "dev", "-c", program]

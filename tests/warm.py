@@ -5,17 +5,21 @@ are :mod:`subprocess`'s own, for ``[sys.executable, script, …]`` and ``[sys.ex
 is a child of this one with the given streams, folder, environment and session, takes signals and imports all of our
 own modules. What else a command line may hold, such as ``-c``, starts Python anew.
 
+So are the workers that loky and joblib start, in such a command and in the tests themselves.
+
 Use :mod:`subprocess` where starting is what is tested: imports, installation, what a job finds in a fresh process.
-``COLD=1`` in a command's environment starts it anew; in that of the tests every command, as a system other than Linux
-does.
+``COLD=1`` in a command's environment starts it anew, ``COLD_WORKERS=1`` its workers; ``COLD=1`` in that of the tests
+every command, as a system other than Linux does.
 """
 
 from __future__ import annotations
 
+import _posixsubprocess
 import array
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import functools
 import gc
 import importlib
@@ -29,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +51,8 @@ COLD = bool(os.environ.get("COLD")) or sys.platform != "linux"
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "MKL_", "OPENBLAS_", "MLFLOW_ENABLE", "MPL", "XDG_")
 """Prefixes of variables that Python or a library reads when it starts."""
 _HARMLESS = {"PYTHONPATH", "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "XDG_CACHE_HOME"}
-"""Those that :func:`_become` sees to, or nothing has read before the fork."""
+_HARMLESS |= {"MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+"""Those that :func:`_become` sees to, or nothing has read before the fork, or which are of no matter here."""
 MOST_BYTES = 1 << 17
 """Of a request: the command line with its environment."""
 _PR_SET_CHILD_SUBREAPER = 36
@@ -72,7 +77,7 @@ class Popen(subprocess.Popen[Any]):
         streams = [settings["p2cread"], settings["c2pwrite"], settings["errwrite"]]
         request = {"line": line, "env": env, "cwd": str(settings["cwd"] or os.getcwd())}
         request["session"] = settings["start_new_session"]
-        self.pid = _server().fork(request, [own if own != -1 else fd for fd, own in enumerate(streams)])
+        self.pid = _server().fork(request, {fd: own if own != -1 else fd for fd, own in enumerate(streams)})
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
         self._close_pipe_fds(*(settings[name] for name in pipes))
@@ -109,37 +114,78 @@ def _can_be_forked(line: Sequence[str], env: Mapping[str, str]) -> bool:
 
 
 class _Server:
-    """Our end of the process that forks."""
+    """Our end of the process that forks; ``start`` is given the other end, and brings that process about."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Callable[[socket.socket], None]) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for each in (self._socket, other):
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self._lock = threading.Lock()
-        line = [sys.executable, "-m", "tests.warm", str(other.fileno())]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-        self._process = subprocess.Popen(line, cwd=ROOT, env=_environment, pass_fds=[other.fileno()], **quiet)
+        start(other)
         other.close()
         if self._socket.recv(16) != b"ready":
             raise RuntimeError("the process that commands are forked from has not started")
 
-        atexit.register(self._end)
-
-    def _end(self) -> None:
+    def close(self) -> None:
+        """Let that process end."""
         self._socket.close()
-        self._process.wait()
 
-    def fork(self, request: Mapping[str, Any], streams: Sequence[int]) -> int:
-        """Start a command as a child of this process; returns its process ID."""
+    def fork(self, request: Mapping[str, Any], fds: Mapping[int, int]) -> int:
+        """Start a command as a child of this process; returns its process ID.
+
+        Args:
+            request: ``line``, ``env``, ``cwd`` and ``session`` as of :class:`subprocess.Popen`.
+            fds: its file descriptors, and ours that they are.
+        """
         with self._lock, _adopting():
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))
-            self._socket.sendmsg([json.dumps(request).encode()], [rights])
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds.values()))
+            self._socket.sendmsg([json.dumps({**request, "fds": list(fds)}).encode()], [rights])
             return int(self._socket.recv(32))
 
 
 @functools.cache
 def _server() -> _Server:
-    return _Server()
+    """The process that has imported everything, of which this process is the parent."""
+
+    def start(other: socket.socket) -> None:
+        line = [sys.executable, "-m", "tests.warm", str(other.fileno())]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        process = subprocess.Popen(line, cwd=ROOT, env=_environment, pass_fds=[other.fileno()], **quiet)
+        atexit.register(process.wait)  # after `close`: the last that is registered is the first that is called
+
+    server = _Server(start)
+    atexit.register(server.close)
+    return server
+
+
+def _beside(other: socket.socket) -> None:
+    """Fork a process that is as this one is now, and forks workers from then on."""
+    if os.fork() == 0:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd in range(3):  # who reads what the command says is not kept waiting for its end
+            os.dup2(nothing, fd)
+        os.closerange(3, other.fileno())  # our end of it among them, without which this one would not see its end
+        os.closerange(other.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+        _run(*_serve(other))
+
+
+def fork_workers(server: Callable[[], _Server] = _server) -> None:
+    """From now on have the workers that loky and joblib start in this process forked by ``server``."""
+    execute = _posixsubprocess.fork_exec
+
+    def fork(line: Sequence[bytes], *given: Any) -> int:
+        words, (_, _, fds, _, encoded) = [os.fsdecode(word) for word in line], given[:5]
+        if len(words) > 2 and words[2].endswith("loky.backend.popen_loky_posix"):
+            env = dict(os.fsdecode(each).split("=", 1) for each in encoded)
+            if _can_be_forked(words, env):
+                request = {"line": words, "env": env, "cwd": os.getcwd(), "session": False}
+                with contextlib.suppress(OSError, ValueError):  # it has ended with a signal to all of the group
+                    return server().fork(request, {fd: fd for fd in (0, 1, 2, *fds)})
+        return execute(line, *given)
+
+    if not COLD:
+        _posixsubprocess.fork_exec = fork
 
 
 @contextlib.contextmanager
@@ -158,15 +204,15 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _serve(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Fork a process for each request: there, and only there, this returns."""
+    """Fork a process for each request: there, and only there, this returns, with its file descriptors."""
     connection.send(b"ready")
     while True:
         data, rights, _, _ = connection.recvmsg(MOST_BYTES, 1024)
         if not data:
             os._exit(0)
-        streams = array.array("i")
+        received = array.array("i")
         for _, _, fds in rights:
-            streams.frombytes(fds)
+            received.frombytes(fds)
         reading, writing = os.pipe()
         between = os.fork()
         if between == 0:  # whose end makes an orphan of the command, which `_adopting` is for
@@ -175,21 +221,33 @@ def _serve(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
                 for fd in (reading, writing, connection.fileno()):
                     os.close(fd)
                 connection.detach()
-                return json.loads(data), list(streams)
+                return json.loads(data), list(received)
             os.write(writing, str(pid).encode())
             os._exit(0)
         os.waitpid(between, 0)
         connection.send(os.read(reading, 32))
-        for fd in (*streams, reading, writing):
+        for fd in (*received, reading, writing):
             os.close(fd)
 
 
-def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
+def _run(request: Mapping[str, Any], received: Sequence[int]) -> None:
+    """Make this process the command, to its end."""
+    _become(request, received)
+    several = any("processes" in word or "joblib" in word for word in request["line"])
+    if several and "COLD_WORKERS" not in os.environ:
+        server = _Server(_beside)
+        fork_workers(lambda: server)
+    _execute(request["line"])
+
+
+def _become(request: Mapping[str, Any], received: Sequence[int]) -> None:
     """Make this process what the command would be that had been started anew."""
-    for fd, stream in enumerate(streams):
-        os.dup2(stream, fd)
-    for stream in streams:
-        os.close(stream)
+    above = [fcntl.fcntl(fd, fcntl.F_DUPFD, 1000) for fd in received]  # out of the way of those they are to be
+    for fd in received:
+        os.close(fd)
+    for fd, own in zip(request["fds"], above, strict=True):
+        os.dup2(own, fd)
+        os.close(own)
     before, env = os.environ.get("PYTHONPATH", ""), request["env"]
     os.environ.clear()
     os.environ.update(env)
@@ -201,7 +259,7 @@ def _become(request: Mapping[str, Any], streams: Sequence[int]) -> None:
         each.reconfigure(line_buffering=each is sys.stderr or each.isatty(), write_through="PYTHONUNBUFFERED" in env)
     paths = [path for path in env.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[1:] = [*paths, *(path for path in sys.path[1:] if path not in before.split(os.pathsep))]
-    sys.modules.pop("tests")
+    sys.modules.pop("tests", None)
     tempfile.tempdir = None
     np.random.seed()  # Python's own generator does so by itself
     if "OMP_NUM_THREADS" in env:
@@ -246,6 +304,4 @@ if __name__ == "__main__":
 
     own = socket.socket(fileno=int(sys.argv[1]))
     gc.freeze()
-    found = _serve(own)
-    _become(*found)
-    _execute(found[0]["line"])
+    _run(*_serve(own))

@@ -14,6 +14,8 @@ from tests.faults.harness import SMALL, STUBBORN, Campaign, check_whole, kill, p
 STORES = {"journal": "", "sqlite": "sqlite:///study.db"}
 KILLS = 12 if LONG else 1
 """Of each kind in each store: 50 in all, with those of workers."""
+COLD = {"COLD_WORKERS": "1"}
+"""So that workers are known by their command lines."""
 
 
 def absolute(campaign: Campaign, store: str) -> str:
@@ -32,7 +34,7 @@ def start_and_await_moment(
         The sweeper, which is alive, and the number of trials that it has been given.
     """
     while True:
-        process = campaign.start(*line, f"hydra.sweeper.n_trials={count}")
+        process = campaign.start(*line, f"hydra.sweeper.n_trials={count}", **COLD)
         if chance.random() < 0.2:
             pause(chance, 4)
         else:
@@ -74,7 +76,7 @@ def test_sweepers_and_their_workers_are_killed(campaign: Campaign, record: Recor
             pause(chance, 1)
         kill(process)
         campaign.note()
-    process = campaign.start(*line, f"hydra.sweeper.n_trials={count + 2}")
+    process = campaign.start(*line, f"hydra.sweeper.n_trials={count + 2}", **COLD)
     count += 2  # so that it starts workers, whatever was done by now
     while not (found := worker_processes(psutil.Process(process.pid))):
         assert process.poll() is None, campaign.output(process)
