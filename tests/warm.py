@@ -50,8 +50,8 @@ ROOT = Path(__file__).resolve().parents[1]
 COLD = bool(os.environ.get("COLD")) or sys.platform != "linux"
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_", "OMP_", "MKL_", "OPENBLAS_", "MLFLOW_ENABLE", "MPL", "XDG_")
 """Prefixes of variables that Python or a library reads when it starts."""
-_HARMLESS = {"PYTHONPATH", "PYTHONUNBUFFERED", "OMP_NUM_THREADS", "XDG_CACHE_HOME"}
-_HARMLESS |= {"MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+_HARMLESS = {f"{library}_NUM_THREADS" for library in ("OMP", "MKL", "OPENBLAS")}
+_HARMLESS |= {"PYTHONPATH", "PYTHONUNBUFFERED", "XDG_CACHE_HOME"}
 """Those that :func:`_become` sees to, or nothing has read before the fork, or which are of no matter here."""
 MOST_BYTES = 1 << 17
 """Of a request: the command line with its environment."""
@@ -126,10 +126,6 @@ class _Server:
         if self._socket.recv(16) != b"ready":
             raise RuntimeError("the process that commands are forked from has not started")
 
-    def close(self) -> None:
-        """Let that process end."""
-        self._socket.close()
-
     def fork(self, request: Mapping[str, Any], fds: Mapping[int, int]) -> int:
         """Start a command as a child of this process; returns its process ID.
 
@@ -151,10 +147,10 @@ def _server() -> _Server:
         line = [sys.executable, "-m", "tests.warm", str(other.fileno())]
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
         process = subprocess.Popen(line, cwd=ROOT, env=_environment, pass_fds=[other.fileno()], **quiet)
-        atexit.register(process.wait)  # after `close`: the last that is registered is the first that is called
+        atexit.register(process.wait)  # called last, as it is registered first
 
     server = _Server(start)
-    atexit.register(server.close)
+    atexit.register(server._socket.close)
     return server
 
 

@@ -222,11 +222,7 @@ def _begin(job: Job, seat: Seat, reporter: Reporter | None) -> Surroundings:
     def record(tags: Mapping[str, str]) -> Record:
         return _record(job, resume, told, tags)
 
-    notes = {
-        "config": found.written,
-        "overrides": list(place.overrides),
-        RESUME_KEY: job.application.hooks.resume,
-    }
+    notes = {"config": found.written, "overrides": list(place.overrides), RESUME_KEY: job.application.hooks.resume}
     return Surroundings(
         found.settings, place.folder, Recording(record), reporter, seat, notes, resume, _way_on(job), segment
     )

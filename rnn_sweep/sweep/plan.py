@@ -104,16 +104,9 @@ def make_plan(config: DictConfig, context: HydraContext, hooks: Hooks, arguments
     node = read_node(config)
     evolves = evolution.is_asked_for(node)
     settings = parse_settings({k: v for k, v in node.items() if not evolves or k not in evolution.KEYS})
-    space = parse_space(settings.params, arguments, context.config_loader)
-    if not space.params and settings.custom_search_space is None:
-        raise UserError(
-            "there is nothing to search: neither hydra.sweeper.params nor the command line sweeps "
-            "a parameter; try something like 'x=interval(0,1)', or 'seed=range(0,5)' to run the same several times"
-        )
-    conditions = parse_conditions(settings.conditions, space)
     compose = validate.composer(context.config_loader, config)
-    defaults = compose([*space.fixed, *_mandatory(space, config, context.config_loader)])
-    suggester = Suggester(space, conditions, defaults, _extender(settings.custom_search_space))
+    suggester = _suggester(settings, arguments, config, context.config_loader, compose)
+    space, defaults = suggester.space, suggester.defaults
     settings, remarks = _directed(settings, node, hooks.objective_names(defaults))
     constraints = parse_constraints(settings.constraints)
     evolving = evolution.parse_evolution(node, settings, suggester, hooks.segments) if evolves else None
@@ -145,6 +138,21 @@ def make_plan(config: DictConfig, context: HydraContext, hooks: Hooks, arguments
         confirmation(settings, suggester, prefix(defaults), samplers.size(settings.sampler, suggester)),
         evolution=evolving,
     )
+
+
+def _suggester(
+    settings: Settings, arguments: Sequence[str], config: DictConfig, loader: ConfigLoader, compose: validate.Compose
+) -> Suggester:
+    """What is searched: the space of the settings and of the command line."""
+    space = parse_space(settings.params, arguments, loader)
+    if not space.params and settings.custom_search_space is None:
+        raise UserError(
+            "there is nothing to search: neither hydra.sweeper.params nor the command line sweeps "
+            "a parameter; try something like 'x=interval(0,1)', or 'seed=range(0,5)' to run the same several times"
+        )
+    conditions = parse_conditions(settings.conditions, space)
+    defaults = compose([*space.fixed, *_mandatory(space, config, loader)])
+    return Suggester(space, conditions, defaults, _extender(settings.custom_search_space))
 
 
 def _directed(
