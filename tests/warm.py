@@ -172,7 +172,8 @@ def fork_workers(server: Callable[[], _Server] = _server) -> None:
 
     def fork(line: Sequence[bytes], *given: Any) -> int:
         words, (_, _, fds, _, encoded) = [os.fsdecode(word) for word in line], given[:5]
-        if len(words) > 2 and words[2].endswith("loky.backend.popen_loky_posix"):
+        worker = len(words) > 2 and words[2].endswith("loky.backend.popen_loky_posix")
+        if worker and "COLD_WORKERS" not in os.environ:
             env = dict(os.fsdecode(each).split("=", 1) for each in encoded)
             if _can_be_forked(words, env):
                 request = {"line": words, "env": env, "cwd": os.getcwd(), "session": False}
@@ -229,8 +230,7 @@ def _serve(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 def _run(request: Mapping[str, Any], received: Sequence[int]) -> None:
     """Make this process the command, to its end."""
     _become(request, received)
-    several = any("processes" in word or "joblib" in word for word in request["line"])
-    if several and "COLD_WORKERS" not in os.environ:
+    if any("processes" in word or "joblib" in word for word in request["line"]):
         server = _Server(_beside)
         fork_workers(lambda: server)
     _execute(request["line"])

@@ -54,7 +54,7 @@ def _sync(path: Path, file: IO[str], uri: str | None) -> Synced:
     head, *records = lines
     run_id = next((line["run_id"] for line in reversed(lines) if line.get("run_id")), None)
     config = TrackingConfig(uri=uri or str(head["uri"]), experiment=str(head["experiment"]))
-    delivery = Delivery(config, run_id, path.parent, resumed=run_id is not None)
+    delivery = Delivery(config, run_id, path.parent, resumed=run_id is not None, late=True)
     for line in records:
         if "kind" not in line or (line["kind"] == "create" and run_id is not None):
             continue

@@ -18,6 +18,7 @@ from rnn_sweep.tracking.views import TAG, View, encoded
 if TYPE_CHECKING:
     import numpy as np
     from mlflow.entities import Metric
+    from mlflow.entities import Run as Entity
     from numpy.typing import NDArray
 
     from rnn_sweep.config import TrackingConfig
@@ -68,10 +69,13 @@ class Delivery:
         run_id: the run; None where the first record creates it.
         folder: of the run, where its files are.
         resumed: whether the run may have some of its records already.
+        late: whether the store may have been asked to create the run before, and its answer was lost.
     """
 
-    def __init__(self, config: TrackingConfig, run_id: str | None, folder: Path, *, resumed: bool) -> None:
-        self.config, self.run_id, self.folder, self._resumed = config, run_id, folder, resumed
+    def __init__(
+        self, config: TrackingConfig, run_id: str | None, folder: Path, *, resumed: bool, late: bool = False
+    ) -> None:
+        self.config, self.run_id, self.folder, self._resumed, self._late = config, run_id, folder, resumed, late
         self._epochs: set[int] | None = None if resumed else set()
         self._kinds: dict[str, Callable[..., None]] = {name: getattr(self, name) for name in KINDS}
 
@@ -103,8 +107,15 @@ class Delivery:
     def create(self, tags: Mapping[str, str], run_name: str | None, start: int) -> None:
         """Create the run; ``start`` in milliseconds since 1970."""
         experiment = experiment_id(self._store, self.config)
-        run = self._store.client.create_run(experiment, start_time=start, tags=dict(tags), run_name=run_name)
+        before, self._late = self._late, True
+        run = self._created(experiment, tags, start) if before else None
+        run = run or self._store.client.create_run(experiment, start_time=start, tags=dict(tags), run_name=run_name)
         self.run_id = run.info.run_id
+
+    def _created(self, experiment: str, tags: Mapping[str, str], start: int) -> Entity | None:
+        """The run that an earlier request has created, whose answer was lost with its server."""
+        found = self._store.client.search_runs([experiment], f"attributes.start_time = {start}")
+        return next((run for run in found if run.data.tags.get("output_dir") == tags.get("output_dir")), None)
 
     def reopen(self, tags: Mapping[str, str], run_name: str | None) -> None:
         """Go on with a run that exists: whose it is now, before it looks as if somebody were at work on it."""

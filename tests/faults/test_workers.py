@@ -37,6 +37,7 @@ def test_a_worker_is_killed_while_it_starts(
     (tmp_path / "sitecustomize.py").write_text(LINGER)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("STARTED", str(started))
+    monkeypatch.setenv("COLD_WORKERS", "1")
     for number in range(times):
         started.write_text("")
         pool = make_pool(n_jobs=1)

@@ -12,7 +12,7 @@ from rnn_sweep.storage import location
 @pytest.mark.parametrize(
     ("url", "file", "absolute"),
     [
-        ("journal://a/s.journal", "a/s.journal", "journal:///home/s.journal"),
+        ("journal://a/s.journal", "a/s.journal", "journal:///home/a/s.journal"),
         ("journal://./s.journal", "s.journal", "journal:///home/s.journal"),
         ("journal://journal", "journal", "journal:///home/journal"),
         ("journal:///s.journal", "/s.journal", "journal:///s.journal"),

@@ -211,6 +211,43 @@ def test_a_store_that_breaks_in_the_middle_does_not_end_the_run(config, client, 
     assert sorted(kept) == [(number, 1 / number) for number in range(1, 1500)]
 
 
+UNHEARD = """
+import os
+from pathlib import Path
+from mlflow import MlflowClient
+from rnn_sweep import tracking
+from rnn_sweep.config import TrackingConfig
+from rnn_sweep.outcome import State
+create, tries = MlflowClient.create_run, []
+def gone(*args, **more):
+    raise ConnectionError("the server has gone")
+def unheard(self, *args, **more):
+    made = create(self, *args, **more)
+    tries.append(0)
+    return made if len(tries) > 1 else gone()
+MlflowClient.create_run = unheard
+if {killed}:
+    MlflowClient.search_runs = gone
+opening = tracking.Opening(params={{}}, overrides=[], output_dir=Path("out").absolute(), patient=True)
+run = tracking.start_run(TrackingConfig(), opening)
+run.log_epoch(1, {{"val/loss": 1.0}})
+run.finish(State.COMPLETE, {{}}, [], [])
+os._exit(9 if {killed} else 0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_run_whose_creation_nobody_heard_of_is_not_created_twice(client, tmp_path, killed) -> None:
+    """A server that dies between its commit and its answer: the run is there, and its process does not know it."""
+    (tmp_path / "out").mkdir()
+    line = [sys.executable, "-c", UNHEARD.format(killed=killed)]
+    assert subprocess.run(line, cwd=tmp_path, check=False).returncode == (9 if killed else 0)
+    assert [each.note for each in sync.sync(tmp_path)] == ([""] if killed else [])
+    (found,) = client.search_runs(["1"])
+    assert (found.info.status, found.data.metrics["val/loss"]) == ("FINISHED", 1.0)
+
+
 def test_a_full_disk_leaves_no_outbox_behind(config, client, tmp_path, caplog) -> None:
     waiting = tmp_path / "out" / "mlflow-outbox.jsonl"
     waiting.parent.mkdir()
