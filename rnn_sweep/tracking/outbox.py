@@ -37,7 +37,6 @@ class Outbox:
         self.delivery = delivery
         self.pending: deque[Record] = deque()
         self.path = None if folder is None else folder / OUTBOX_FILE
-        self._closed = False
         self._singly = False
         """Whether the store has refused several epochs at once: it is then seen which of them it takes."""
         self._file = None if self.path is None else _open(self.path)
@@ -50,7 +49,6 @@ class Outbox:
     def put(self, record: Record) -> None:
         """Hand over a record; returns at once."""
         self._write({"kind": record.kind, "content": record.content})
-        self._closed |= record.kind in ("close", "leave")
         _courier.take(self, record)
 
     def flush(self, seconds: float) -> bool:
@@ -76,10 +74,10 @@ class Outbox:
             _log.error("run %s: %s not recorded: %s", self.delivery.run_id, records[0].kind, reason)
         if self.delivery.run_id != before:
             self._write({"run_id": self.delivery.run_id})
+        if records[-1].kind in ("close", "leave"):
+            self._remove()  # before whoever waits for the last record hears of it
         for _ in records:
             self.pending.popleft()
-        if self._closed and not self.pending:
-            self._remove()
 
     def _next(self) -> list[Record]:
         """What is brought at once: thousands of epochs may have waited for a store that was away."""

@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
+import cloudpickle  # type: ignore[import-untyped]
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal.hydra import Hydra
@@ -86,7 +87,7 @@ def test_copies_of_a_job_are_its_equals_and_share_nothing(app: Hydra) -> None:
                 copied.hydra.job.chdir = "neither"
         assert cfg.hydra.job.name == "app"
     assert OmegaConf.to_yaml(fast.hydra) == OmegaConf.to_yaml(slow.hydra)
-    travelled = pickle.loads(pickle.dumps(fast))  # noqa: S301 - our own
+    travelled = pickle.loads(cloudpickle.dumps(fast))  # noqa: S301 - our own
     assert type(travelled.hydra) is DictConfig
     assert travelled == slow
 
