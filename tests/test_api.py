@@ -57,6 +57,7 @@ def test_names_come_when_they_are_asked_for() -> None:
 
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path: Path) -> None:
+    """The notebook in a real kernel, cell by cell."""
     nbformat: Any = pytest.importorskip("nbformat", reason="needs nbclient: pip install nbclient ipykernel")
     notebook = Path(shutil.copy(ROOT / "examples" / "quickstart.ipynb", tmp_path))
     execute = "from nbclient.cli import main; main()"

@@ -38,6 +38,7 @@ def test_all_groups_are_covered() -> None:
     assert folders == set(GROUPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "optimizer", "scheduler"),
     list(itertools.product(options("model"), options("optimizer"), options("scheduler"))),

@@ -35,6 +35,7 @@ def results(folder: Path) -> Sequence[dict[str, Any]]:
 
 
 def test_own_loop_killed_and_resumed(tmp_path: Path) -> None:
+    """``kill -9`` of the example, and the same figures as if nobody had killed it."""
     settings = ("epochs=12", "tracking.enabled=false")
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     line = [sys.executable, str(OWN_LOOP), *settings, "hydra.run.dir=killed"]
@@ -52,6 +53,7 @@ def test_own_loop_killed_and_resumed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("example", ["lightning", "keras", "sklearn"])
 def test_trainers_that_own_their_loop_are_pruned_and_recorded_in_a_sweep(tmp_path: Path, example: str) -> None:
+    """Real sweeps of Lightning, Keras and scikit-learn, in which the bad trial is pruned."""
     space = {"sklearn": "alpha=choice(0.0001,1000.0)"}.get(example, "lr=choice(0.01,1e-9)")
     name, _, values = space.partition("=choice(")
     bad = values.rstrip(")").split(",")[1]

@@ -85,6 +85,7 @@ def test_configuration_of_the_package_is_found_by_others(installed: Installed, t
 
 
 def test_a_new_project_runs_at_once(installed: Installed, tmp_path: Path) -> None:
+    """``rnn-sweep init`` from an installed wheel: training, a sweep and the project's own test."""
     installed("-m", "rnn_sweep", "init", "mine")
     project = tmp_path / "mine"
     assert "result:  complete" in installed("train.py", "epochs=2", folder=project)

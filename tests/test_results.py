@@ -20,6 +20,7 @@ def results(*arguments: str) -> subprocess.CompletedProcess[str]:
     return warm.run(line, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_committed_page_is_what_its_records_say(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs" / "results", tmp_path / "results", dirs_exist_ok=True)
     done = results("--page", "--folder", str(tmp_path))

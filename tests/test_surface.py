@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import typer
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
@@ -115,6 +116,7 @@ def surface() -> list[str]:
     return [line for part in SURFACE for line in sorted(set(part()))]
 
 
+@pytest.mark.slow
 def test_public_names_are_as_before() -> None:
     gone = set(LIST.read_text().splitlines()) - set(surface())
     assert not gone

@@ -103,6 +103,7 @@ def test_a_grid_in_a_terminal(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pipe", "dumb", "NO_COLOR"])
 def test_what_cannot_be_drawn_on_stays_clean(tmp_path: Path, kind: str) -> None:
+    """Pipes, dumb terminals, NO_COLOR: no bar and no escape sequence of a real sweep."""
     line = [sys.executable, str(APP), "-m", "hydra/sweeper=optuna", "x=range(1,9)", OFF, "hydra.sweeper.n_trials=2"]
     if kind == "pipe":
         done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True, env={**os.environ})

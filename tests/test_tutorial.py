@@ -30,6 +30,7 @@ def shortened(block: str) -> str:
 
 @pytest.mark.slow
 def test_every_block_runs(tmp_path: Path) -> None:
+    """What a reader of the tutorial pastes works, block by block."""
     text = (ROOT / "docs" / "tutorial.md").read_text()
     blocks = BLOCK.findall(text)
     assert all(sum(key in block for _, block in blocks) == 1 for key in SHORT)

@@ -91,6 +91,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(warm.COLD, reason="nothing is forked")
 @pytest.mark.parametrize("package", ["loky", "joblib.externals.loky"])
 def test_workers_are_children_that_have_imported_everything(tmp_path: Path, package: str) -> None:

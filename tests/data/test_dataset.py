@@ -138,6 +138,7 @@ print([name for name in ("torch", "torchvision", "sklearn", "pandas", "statsmode
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_warm_cache_is_opened_without_heavy_imports(config: DataConfig) -> None:
     program = f"""
 import sys

@@ -94,6 +94,7 @@ def test_a_system_that_has_no_build(source: Path) -> None:
     ],
 )
 def test_a_cross_build(source: Path, system: str, magic: bytes) -> None:
+    """Libraries for Linux on aarch64 and for macOS are built here, of the right format."""
     record = build.build(source.parent / "lib", system, source=build.SOURCE)
     assert record.failure is None
     assert list(record.digests) == ["aarch64"]
@@ -125,6 +126,7 @@ def python(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_wheel_loads_the_library(tmp_path: Path) -> None:
+    """The compiled engine from a wheel, in an environment that has never seen the source."""
     wheel, site = package(tmp_path)
     assert "-py3-none-" in wheel.name
     assert not wheel.name.endswith("-any.whl")

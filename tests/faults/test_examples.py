@@ -103,6 +103,7 @@ def cluster(holding: None) -> Iterator[services.Ray]:
 def test_a_killed_sweep_goes_on(
     campaign: Campaign, record: Record, request: pytest.FixtureRequest, example: str, launcher: str
 ) -> None:
+    """Everybody's own kind of training, killed with its sweep and gone on with, under each launcher."""
     program, _, settings, objective = TABLE[example]
     campaign.app, env = program, {}
     n_jobs = 2 if launcher == "joblib" else 1  # joblib's one job would be in the sweeper's own process

@@ -115,6 +115,7 @@ EVENTS = [
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_table(sampler: str, event: Callable[[list[str]], None], record: Record) -> None:
+    """Sampler × event: each sampler's promise over real studies."""
     own = [f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=1", *SAMPLERS[sampler]]
     event([*SPACE, *own, "hydra.sweeper.study_name=t", f"hydra.sweeper.n_trials={BUDGET}"])
     trials = ran(study("t"))

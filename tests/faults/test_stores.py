@@ -60,6 +60,7 @@ def epochs_of(campaign: Campaign, seconds: float) -> int:
 
 
 def test_mlflows_server_goes_and_its_records_are_delivered_later(campaign: Campaign, record: Record) -> None:
+    """MLflow's server is killed in a sweep and comes back after it: every record arrives once."""
     folder = campaign.folder / "server"
     folder.mkdir()
     line = [*SMALL, "hydra/launcher=threads", "hydra.sweeper.n_trials=8"]

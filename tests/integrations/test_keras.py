@@ -22,7 +22,7 @@ from rnn_sweep.integrations.keras import RunCallback
 from tests.integrations.conftest import CutError
 
 # Keras asks torch's tensors in a way that numpy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")]
 
 
 class Cuts(keras.callbacks.Callback):

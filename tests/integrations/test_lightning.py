@@ -22,9 +22,10 @@ from rnn_sweep.errors import UserError
 from rnn_sweep.integrations.lightning import RunCallback
 from tests.integrations.conftest import CFG, CutError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:::lightning", "ignore:.*treespec:DeprecationWarning", "ignore::UserWarning"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:::lightning", "ignore:.*treespec:DeprecationWarning", "ignore::UserWarning"),
+]
 
 
 class Net(lightning.LightningModule):

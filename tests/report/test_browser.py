@@ -146,6 +146,7 @@ def _unfold(page: Page) -> None:
 
 
 def test_the_report_opens_without_a_network(page: Page, swept: Path) -> None:
+    """Chromium on the page of a real sweep: pictures, no request, no error of a script."""
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     errors: list[str] = []

@@ -97,6 +97,7 @@ def sweep(folder: Path, value: str) -> subprocess.CompletedProcess[str]:
     return warm.run([sys.executable, "train.py", *words], cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_function_that_says_so_is_run_once_for_each_configuration(tmp_path: Path) -> None:
     done = sweep(tmp_path, "True")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,6 +105,7 @@ def test_a_function_that_says_so_is_run_once_for_each_configuration(tmp_path: Pa
     assert "ended early: every point of the space was tried" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_wrong_argument_ends_before_anything_is_made(tmp_path: Path) -> None:
     done = sweep(tmp_path, "3")
     assert done.returncode == 2

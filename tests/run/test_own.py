@@ -61,6 +61,7 @@ def test_ctrl_c_lets_the_epoch_end_and_the_run_goes_on_later(own: Own, tmp_path:
 
 @pytest.mark.slow
 def test_a_sweep_in_processes_retries_from_the_checkpoint_and_records_all_of_it(own: Own, tmp_path: Path) -> None:
+    """A worker dies under a user's own function, and its trial goes on where it was."""
     few = (
         "hydra.sweeper.n_trials=3",
         "hydra.sweeper.sampler.seed=1",

@@ -45,6 +45,7 @@ OWN: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweeper", ["grid", "optuna"])
 @pytest.mark.parametrize("kind", OWN)
 def test_a_trial_of_their_own_is_theirs(in_process: InProcess, kind: str, sweeper: str) -> None:

@@ -57,6 +57,7 @@ def trained(folder: Path) -> list[str]:
     ids=["basic", "threads", "processes", "joblib"],
 )
 def test_only_what_is_missing_runs(tmp_path: Path, launcher: list[str], held: list[int], done: list[int]) -> None:
+    """A grid killed under each launcher: what was done stays, what was begun goes on."""
     line = [*launcher, f"held={held}"]
     expected = sorted(f"{x} {epoch}" for x in held for epoch in (1, 2))
     expected = sorted([*expected, *(f"{x} {epoch}" for x in done for epoch in (1, 2, 3))])

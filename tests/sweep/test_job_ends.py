@@ -43,9 +43,12 @@ ENDS: dict[str, Callable[[float], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicates", [1, 2])
 @pytest.mark.parametrize("end", ENDS)
 def test_a_trial_that_was_told_to_stop_is_pruned(in_process: InProcess, end: str, replicates: int) -> None:
+    """Whatever the job returns or raises after it was told: each end × replicates."""
+
     def task(cfg: DictConfig) -> Any:
         reporter, value = Reporter(cfg.trial), 0.0
         for step in range(3):

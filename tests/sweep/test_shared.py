@@ -154,6 +154,7 @@ def _words(process: psutil.Process) -> str:
     ],
 )
 def test_worker_processes_report_and_prune(sweeps: Sweeps, launcher: str) -> None:
+    """Jobs in other processes reach the study by every launcher."""
     sweeps.run(
         "curve.py", "slope=choice(1,0.1,0.2,0.3)", "hydra.sweeper.direction=maximize",
         f"hydra/launcher={launcher}",

@@ -60,6 +60,7 @@ def side_by_side(digits: Dataset, folder: Path, configs: Sequence[Config]) -> li
     return [outcomes[k] for k in range(len(configs))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS, ids=["relu", "tanh", "gru", "lstm"])
 def test_a_run_among_others_is_the_run_alone(
     make: Make, digits: Dataset, tmp_path: Path, cell: dict[str, Any], engine: str
