@@ -140,11 +140,21 @@ class Delivery:
             self._store.client.log_artifacts(self._id, folder)
 
     def dataset(self, dataset: Mapping[str, str]) -> None:
-        """Record the run's data as its input."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
+        """Record the run's data as its input.
 
-        tags = [InputTag("mlflow.data.context", CONTEXT)]
-        self._store.client.log_inputs(self._id, [DatasetInput(Dataset(**dataset), tags)])
+        A store that meets the same data for the first time in two runs at once refuses the later ones of them
+        (``BAD_REQUEST``: the data are there), and finds what the first has recorded when it is asked again.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+        from mlflow.exceptions import MlflowException
+
+        inputs = [DatasetInput(Dataset(**dataset), [InputTag("mlflow.data.context", CONTEXT)])]
+        try:
+            self._store.client.log_inputs(self._id, inputs)
+        except MlflowException as error:
+            if error.error_code != "BAD_REQUEST":
+                raise
+            self._store.client.log_inputs(self._id, inputs)
 
     def view(self, view: Mapping[str, Any]) -> None:
         """Save a view of the runs below this one, unless it does not fit into a tag."""

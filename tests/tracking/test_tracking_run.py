@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from rnn_sweep.models.recurrent import ModelSpec, RecurrentNetwork
 from rnn_sweep.outcome import State
 from rnn_sweep.provenance import console_script
 from rnn_sweep.tracking import sync
+from rnn_sweep.tracking.writer import Delivery, Record
 
 EXAMPLE = np.zeros((1, 28, 28), np.float32)
 PARAMS = {"model": {"hidden_dim": 8}, "tracking": {"uri": "http://ann:s3cret@h"}, "trainer": {"resume": None}}
@@ -209,6 +211,29 @@ def test_a_store_that_breaks_in_the_middle_does_not_end_the_run(config, client, 
         time.sleep(0.05)
     kept = [(p.step, p.value) for p in client.get_metric_history(run.run_id, "val/loss")]
     assert sorted(kept) == [(number, 1 / number) for number in range(1, 1500)]
+
+
+@pytest.mark.slow
+def test_runs_that_meet_the_same_data_first_at_once(tmp_path) -> None:
+    """MLflow refuses all but the first of them."""
+    for number in range(4):
+        config = TrackingConfig(uri=f"sqlite:///{tmp_path / str(number)}/mlflow.db")
+        tracking.check(config)
+        runs = [Delivery(config, None, tmp_path, resumed=False) for _ in range(8)]
+        for run in runs:
+            run.bring(Record("create", {"tags": {}, "run_name": None, "start": 1}))
+        ready, data = threading.Barrier(8), {"name": "digits", "digest": "1", "source_type": "local", "source": "{}"}
+
+        def record(run: Delivery, ready=ready, data=data) -> None:
+            ready.wait()
+            run.bring(Record("dataset", {"dataset": data}))
+
+        with ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(record, run) for run in runs]:
+                done.result()
+        client = MlflowClient(config.uri)
+        found = [client.get_run(run.run_id).inputs.dataset_inputs for run in runs]
+        assert [[each.dataset.name for each in inputs] for inputs in found] == [["digits"]] * 8
 
 
 UNHEARD = """
