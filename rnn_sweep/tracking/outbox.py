@@ -16,7 +16,7 @@ from rnn_sweep.errors import damaged
 from rnn_sweep.files import OUTBOX_FILE, claim
 from rnn_sweep.redaction import first_line, mask
 from rnn_sweep.tracking.store import quiet
-from rnn_sweep.tracking.writer import KINDS, METRICS_PER_BATCH, Delivery, Record, may_pass
+from rnn_sweep.tracking.writer import KINDS, Delivery, Record, leading, may_pass
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds between two tries to reach a store that does not answer."""
@@ -80,16 +80,10 @@ class Outbox:
             self.pending.popleft()
 
     def _next(self) -> list[Record]:
-        """What is brought at once: thousands of epochs may have waited for a store that was away."""
-        found = [self.pending[0]]
-        size = len(found[0].content.get("metrics", ()))
-        for i in range(1, len(self.pending)):  # by index: others append at the same time
-            record = self.pending[i]
-            size += len(record.content.get("metrics", ()))
-            if self._singly or found[0].kind != "epoch" or record.kind != "epoch" or size > METRICS_PER_BATCH:
-                break
-            found.append(record)
-        return found
+        """What is brought at once."""
+        if self._singly:
+            return [self.pending[0]]
+        return leading(self.pending[i] for i in range(len(self.pending)))  # by index: others append at the same time
 
     def _write(self, line: dict[str, object]) -> None:
         if self._file is None or not self._complete:

@@ -12,7 +12,7 @@ from rnn_sweep.errors import Damaged, UserError
 from rnn_sweep.files import OUTBOX_FILE, claim
 from rnn_sweep.redaction import first_line
 from rnn_sweep.tracking.outbox import read
-from rnn_sweep.tracking.writer import Delivery, Record, may_pass
+from rnn_sweep.tracking.writer import Delivery, Record, leading, may_pass
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,15 @@ def _sync(path: Path, file: IO[str], uri: str | None) -> Synced:
     run_id = next((line["run_id"] for line in reversed(lines) if line.get("run_id")), None)
     config = TrackingConfig(uri=uri or str(head["uri"]), experiment=str(head["experiment"]))
     delivery = Delivery(config, run_id, path.parent, resumed=run_id is not None, late=True)
-    for line in records:
-        if "kind" not in line or (line["kind"] == "create" and run_id is not None):
-            continue
-        note = _bring(delivery, Record(line["kind"], line["content"]))
+    waiting = [Record(line["kind"], line["content"]) for line in records if "kind" in line]
+    waiting = [record for record in waiting if record.kind != "create" or run_id is None]
+    while waiting:
+        first = leading(waiting)
+        note = _bring(delivery, *first)
         if note:
             return Synced(path, delivery.run_id, note)
-        if line["kind"] == "create":
+        del waiting[: len(first)]
+        if first[0].kind == "create":
             file.seek(0, 2)
             file.write(f'{{"run_id": "{delivery.run_id}"}}\n')
             file.flush()
@@ -72,10 +74,13 @@ def _sync(path: Path, file: IO[str], uri: str | None) -> Synced:
     return Synced(path, delivery.run_id)
 
 
-def _bring(delivery: Delivery, record: Record) -> str:
-    """Deliver a record; why it has to be tried again, where it has to. One that is refused for good is passed over."""
+def _bring(delivery: Delivery, *records: Record) -> str:
+    """Deliver records; why they have to be tried again, where they have to. One that is refused is passed over."""
     try:
-        delivery.bring(record)
+        delivery.bring(*records)
     except Exception as error:
-        return first_line(error, delivery.config.uri) if may_pass(error) else ""
+        if may_pass(error):
+            return first_line(error, delivery.config.uri)
+        if len(records) > 1:  # one of them is refused
+            return next((note for record in records if (note := _bring(delivery, record))), "")
     return ""

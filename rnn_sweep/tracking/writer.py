@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -276,6 +276,18 @@ class Delivery:
         if self._store.client.get_run(self._id).info.status == "RUNNING":
             self._store.client.set_tag(self._id, "state", State.INTERRUPTED.value)
             self._store.client.set_terminated(self._id, "KILLED")
+
+
+def leading(records: Iterable[Record]) -> list[Record]:
+    """The first record, or the first epochs: thousands of them may have waited for a store that was away."""
+    found: list[Record] = []
+    size = 0
+    for record in records:
+        size += len(record.content.get("metrics", ()))
+        if found and (found[0].kind != "epoch" or record.kind != "epoch" or size > METRICS_PER_BATCH):
+            break
+        found.append(record)
+    return found
 
 
 def may_pass(error: Exception) -> bool:
