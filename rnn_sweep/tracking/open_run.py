@@ -17,10 +17,11 @@ from rnn_sweep.tracking import outbox
 from rnn_sweep.tracking.interface import NullRun, Run
 from rnn_sweep.tracking.pages import way_in
 from rnn_sweep.tracking.params import flatten
+from rnn_sweep.tracking.records import Record, may_pass
 from rnn_sweep.tracking.run import MlflowRun
 from rnn_sweep.tracking.store import open_store
 from rnn_sweep.tracking.unusable import unusable
-from rnn_sweep.tracking.writer import TAG_LENGTH, Delivery, Record, may_pass
+from rnn_sweep.tracking.writer import TAG_LENGTH, Delivery
 
 if TYPE_CHECKING:
     from rnn_sweep.config import TrackingConfig

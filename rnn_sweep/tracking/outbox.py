@@ -15,8 +15,9 @@ from typing import IO, Any
 from rnn_sweep.errors import damaged
 from rnn_sweep.files import OUTBOX_FILE, claim
 from rnn_sweep.redaction import first_line, mask
+from rnn_sweep.tracking.records import KINDS, Record, leading, may_pass
 from rnn_sweep.tracking.store import quiet
-from rnn_sweep.tracking.writer import KINDS, Delivery, Record, leading, may_pass
+from rnn_sweep.tracking.writer import Delivery
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 """Seconds between two tries to reach a store that does not answer."""

@@ -14,7 +14,8 @@ from rnn_sweep.redaction import scrub
 from rnn_sweep.tracking import system
 from rnn_sweep.tracking.outbox import Outbox
 from rnn_sweep.tracking.plots import drawable
-from rnn_sweep.tracking.writer import TAG_LENGTH, Record
+from rnn_sweep.tracking.records import Record
+from rnn_sweep.tracking.writer import TAG_LENGTH
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,8 @@ from rnn_sweep.errors import Damaged, UserError
 from rnn_sweep.files import OUTBOX_FILE, claim
 from rnn_sweep.redaction import first_line
 from rnn_sweep.tracking.outbox import read
-from rnn_sweep.tracking.writer import Delivery, Record, leading, may_pass
+from rnn_sweep.tracking.records import Record, leading, may_pass
+from rnn_sweep.tracking.writer import Delivery
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from rnn_sweep.files import CURVES_FILE
 from rnn_sweep.outcome import State
 from rnn_sweep.tracking.names import single
 from rnn_sweep.tracking.plots import save_curves
+from rnn_sweep.tracking.records import KINDS, Record
 from rnn_sweep.tracking.store import Store, experiment_id, open_store, quiet
 from rnn_sweep.tracking.views import TAG, View, encoded
 
@@ -30,35 +30,6 @@ TAG_LENGTH = 5000
 """Longest tag value, in characters, that every MLflow store takes."""
 _PARAMS_PER_BATCH = 100
 """MLflow's limit of parameters in one ``log_batch``."""
-METRICS_PER_BATCH = 1000
-"""MLflow's limit of metrics in one ``log_batch``."""
-KINDS = (
-    *("create", "reopen", "params", "texts", "dataset", "view", "epoch", "final", "curves", "model", "module", "file"),
-    *("summary", "close", "leave", "abandon"),
-)
-"""Of records: the methods of :class:`Delivery` that bring them."""
-_HOPELESS = frozenset(
-    {
-        *("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE", "INVALID_STATE"),
-        *("PERMISSION_DENIED", "FEATURE_DISABLED", "ENDPOINT_NOT_FOUND"),
-    }
-)
-"""Codes with which a store refuses a record for good; all else may pass."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """One thing to be recorded.
-
-    Args:
-        kind: name of the method of :class:`Delivery` that brings it.
-        content: its arguments, in JSON types.
-        model: of the kind ``model``: the network, while this process has it.
-    """
-
-    kind: str
-    content: Mapping[str, Any]
-    model: Network | None = None
 
 
 class Delivery:
@@ -80,10 +51,10 @@ class Delivery:
         self._kinds: dict[str, Callable[..., None]] = {name: getattr(self, name) for name in KINDS}
 
     def bring(self, *records: Record) -> None:
-        """Deliver one record, or several epochs at once, of at most :data:`METRICS_PER_BATCH` metrics in all.
+        """Deliver what :func:`rnn_sweep.tracking.records.leading` has found: one record, or several epochs at once.
 
         Raises:
-            Exception: the store did not take them; see :func:`may_pass`.
+            Exception: the store did not take them; see :func:`rnn_sweep.tracking.records.may_pass`.
         """
         first = records[0]
         if self.run_id is None and first.kind != "create":
@@ -276,31 +247,6 @@ class Delivery:
         if self._store.client.get_run(self._id).info.status == "RUNNING":
             self._store.client.set_tag(self._id, "state", State.INTERRUPTED.value)
             self._store.client.set_terminated(self._id, "KILLED")
-
-
-def leading(records: Iterable[Record]) -> list[Record]:
-    """The first record, or the first epochs: thousands of them may have waited for a store that was away."""
-    found: list[Record] = []
-    size = 0
-    for record in records:
-        size += len(record.content.get("metrics", ()))
-        if found and (found[0].kind != "epoch" or record.kind != "epoch" or size > METRICS_PER_BATCH):
-            break
-        found.append(record)
-    return found
-
-
-def may_pass(error: Exception) -> bool:
-    """Whether a record that met ``error`` should be brought again later."""
-    from mlflow.exceptions import MlflowException
-
-    from rnn_sweep.errors import UserError
-
-    if isinstance(error, MlflowException):
-        return error.error_code not in _HOPELESS
-    if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-        return False
-    return isinstance(error, OSError | UserError)  # the HTTP client's own errors; a store that cannot be opened
 
 
 def _entries(metrics: Mapping[str, float], step: int, time: int) -> list[Metric]:

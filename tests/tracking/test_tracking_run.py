@@ -20,7 +20,8 @@ from rnn_sweep.models.recurrent import ModelSpec, RecurrentNetwork
 from rnn_sweep.outcome import State
 from rnn_sweep.provenance import console_script
 from rnn_sweep.tracking import sync
-from rnn_sweep.tracking.writer import Delivery, Record
+from rnn_sweep.tracking.records import Record
+from rnn_sweep.tracking.writer import Delivery
 
 EXAMPLE = np.zeros((1, 28, 28), np.float32)
 PARAMS = {"model": {"hidden_dim": 8}, "tracking": {"uri": "http://ann:s3cret@h"}, "trainer": {"resume": None}}
