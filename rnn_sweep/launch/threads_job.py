@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from rnn_sweep.current_config import as_current
 from rnn_sweep.errors import UserError
 from rnn_sweep.launch.job_logs import JobLog
 from rnn_sweep.run.job import Job
@@ -99,7 +99,7 @@ def compose(app: App, overrides: Sequence[str], index: int) -> Trial:
     with open_dict(config):
         config.hydra.job.id = f"{config.hydra.job.name}_{index}"
         config.hydra.job.num = index
-    with _current(config):
+    with as_current(config):
         folder = Path(str(config.hydra.sweep.dir), str(config.hydra.sweep.subdir)).absolute()
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder)
@@ -112,18 +112,6 @@ def compose(app: App, overrides: Sequence[str], index: int) -> Trial:
             app.context.callbacks.on_job_start(config=config, task_function=app.task)
             _prepare(trial, folder)
     return trial
-
-
-@contextmanager
-def _current(config: DictConfig) -> Iterator[None]:
-    """Make ``config`` the process's Hydra configuration within the context, for its interpolations."""
-    instance = HydraConfig.instance()
-    before = instance.cfg
-    instance.set_config(config)
-    try:
-        yield
-    finally:
-        instance.cfg = before
 
 
 def _result(config: DictConfig) -> JobReturn:

@@ -15,10 +15,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from optuna.samplers import BaseSampler
-
 from rnn_sweep.errors import UserError
 from rnn_sweep.storage.identifiers import id_of_study, storage_of
+from rnn_sweep.sweep.one_by_one import OneByOne
 from rnn_sweep.sweep.space.conditions import active, ordered
 from rnn_sweep.sweep.space.parameters import bare
 from rnn_sweep.sweep.study import SURPLUS_ATTR
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 Chosen = Mapping[str, Any]
 
 
-class Exhaustive(BaseSampler):
+class Exhaustive(OneByOne):
     """Chooses at random among the values below which a point is untried.
 
     The choices of a trial follow from the seed, the trial's number and the trials before it: a sweep that is
@@ -48,14 +47,6 @@ class Exhaustive(BaseSampler):
         self._suggester = suggester
         self._order = ordered(suggester.space, suggester.conditions)
         self._seed = secrets.randbits(32) if seed is None else seed
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Nothing: parameters are chosen one by one."""
-        return {}
-
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
-        """Nothing, see above."""
-        return {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from rnn_sweep.current_config import as_current
 from rnn_sweep.errors import UserError
 from rnn_sweep.provenance import code_version, program
 
@@ -66,7 +66,7 @@ class Fingerprints:
             for key in _FOLDERS:
                 OmegaConf.update(job.hydra, key, "folder")
             job.hydra.job.num, job.hydra.job.id = index, str(index)
-        with _current(job) if _asks_hydra(job) else nullcontext():
+        with as_current(job) if _asks_hydra(job) else nullcontext():
             return self.decides(job)
 
 
@@ -118,15 +118,3 @@ def _spelled(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_spelled(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
-
-
-@contextmanager
-def _current(config: DictConfig) -> Iterator[None]:
-    """Make ``config`` the process's Hydra configuration within the context, for its interpolations."""
-    instance = HydraConfig.instance()
-    before = instance.cfg
-    instance.set_config(config)
-    try:
-        yield
-    finally:
-        instance.cfg = before

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import BaseSampler
 
+from rnn_sweep.sweep.one_by_one import OneByOne
 from rnn_sweep.trial import CONFIRM_ATTR
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 
-class Learner(BaseSampler):
+class Learner(OneByOne):
     """Asks ``sampler`` with other studies' trials before this study's own.
 
     Args:
@@ -35,14 +36,6 @@ class Learner(BaseSampler):
         self._sampler, self._history = sampler, list(history)
         self._asked: dict[int, Trial] = {}
         """By number of the trial whose parameters are being chosen, the one that stands for it."""
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Nothing: parameters are asked for one by one."""
-        return {}
-
-    def sample_relative(self, study: Study, trial: FrozenTrial, search_space: Any) -> dict[str, Any]:
-        """Nothing, see above."""
-        return {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
